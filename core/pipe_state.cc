@@ -1,0 +1,68 @@
+#include "core/pipe_state.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "core/check.h"
+
+namespace waitq {
+
+PipeState::PipeState(const Options& options) : options_(options) {
+  WAITQ_CHECK(options.slot_bytes > 0 && options.capacity_bytes > 0 &&
+                  options.capacity_bytes % options.slot_bytes == 0,
+              "a pipe holds a whole number of slots, at least one");
+}
+
+size_t PipeState::free_slots() const {
+  const size_t used =
+      options_.slot_bytes == 1 ? contents_.size() : used_.size();
+  return slots() - used;
+}
+
+size_t PipeState::Mergeable(size_t n, bool first) const {
+  if (!first || used_.empty()) return 0;
+  const size_t head = n % options_.slot_bytes;
+  return used_.back().end + head <= options_.slot_bytes ? head : 0;
+}
+
+size_t PipeState::Room(size_t n, bool whole, bool first) const {
+  const size_t merged = Mergeable(n, first);
+  const size_t room =
+      std::min(n, merged + free_slots() * options_.slot_bytes);
+  return whole && room < n ? 0 : room;
+}
+
+void PipeState::Append(absl::Cord data, bool first) {
+  size_t left = data.size();
+  contents_.Append(std::move(data));
+  if (options_.slot_bytes > 1) {
+    const size_t merged = Mergeable(left, first);
+    if (merged > 0) used_.back().end += merged;
+    left -= merged;
+    while (left > 0) {
+      const size_t piece = std::min(left, options_.slot_bytes);
+      used_.push_back({0, piece});
+      left -= piece;
+    }
+  }
+  WAITQ_CHECK(contents_.size() <= options_.capacity_bytes &&
+                  used_.size() <= slots(),
+              "a pipe holds more than its capacity");
+}
+
+absl::Cord PipeState::Take(size_t n) {
+  n = std::min(n, contents_.size());
+  absl::Cord taken = contents_.Subcord(0, n);
+  contents_.RemovePrefix(n);
+  read_offset_ += n;
+  while (n > 0 && !used_.empty()) {
+    Slot& slot = used_.front();
+    const size_t piece = std::min(n, slot.end - slot.begin);
+    slot.begin += piece;
+    n -= piece;
+    if (slot.begin == slot.end) used_.pop_front();
+  }
+  return taken;
+}
+
+}  // namespace waitq

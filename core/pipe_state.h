@@ -1,0 +1,79 @@
+// The bytes of a pipe: what is there, what fits, and in what pieces.
+//
+// The one pipe state machine under all pipes. It never sleeps and has no lock
+// and no queue: the shells around it (threads' FIFOs, named pipes) ask it what
+// can be done now and do the sleeping and waking. Who has it open, and when it
+// ends, is core/pipe_ends.h.
+//
+// Room is counted in slots, as in fs/pipe.c. With `slot_bytes` 4096 a pipe is
+// full when no slot is free, however little stands in each; with 1 it is full
+// when its bytes are.
+
+#ifndef WAITQ_CORE_PIPE_STATE_H_
+#define WAITQ_CORE_PIPE_STATE_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+
+#include "absl/strings/cord.h"
+
+namespace waitq {
+
+// Thread safety: none; the shell holds its lock.
+class PipeState {
+ public:
+  struct Options {
+    // A multiple of slot_bytes, 1 slot or more.
+    size_t capacity_bytes = 64 * 1024;
+    size_t slot_bytes = 1;
+  };
+
+  explicit PipeState(const Options& options);
+
+  // What can be read, in bytes, and where it stands: offsets count the bytes
+  // since the pipe was made.
+  size_t unread_bytes() const { return contents_.size(); }
+  bool empty() const { return contents_.empty(); }
+  uint64_t read_offset() const { return read_offset_; }
+  uint64_t write_offset() const { return read_offset_ + contents_.size(); }
+  size_t capacity_bytes() const { return options_.capacity_bytes; }
+
+  // No slot is free: poll() would not say OUT.
+  bool full() const { return free_slots() == 0; }
+
+  // How many of the first bytes of a write of `n` would fit now. With `whole`
+  // (a write of at most the atomic size): all of them, or none. `first`: this
+  // is the write's first try, which alone may fill up the last slot; it does so
+  // with the first n % slot_bytes bytes, if they fit whole.
+  size_t Room(size_t n, bool whole, bool first) const;
+
+  // Appends all of `data`, whose size Room() has returned for these.
+  void Append(absl::Cord data, bool first);
+
+  // Takes out the first bytes: `n`, or what is there.
+  absl::Cord Take(size_t n);
+
+ private:
+  size_t slots() const {
+    return options_.capacity_bytes / options_.slot_bytes;
+  }
+  size_t free_slots() const;
+  // How many bytes of a write of n go into the last slot.
+  size_t Mergeable(size_t n, bool first) const;
+
+  struct Slot {
+    size_t begin;  // what was read of it already
+    size_t end;
+  };
+
+  const Options options_;
+  absl::Cord contents_;
+  uint64_t read_offset_ = 0;
+  // Only for slot_bytes > 1: one byte a slot needs no bookkeeping.
+  std::deque<Slot> used_;
+};
+
+}  // namespace waitq
+
+#endif  // WAITQ_CORE_PIPE_STATE_H_

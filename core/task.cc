@@ -1,0 +1,154 @@
+#include "core/task.h"
+
+#include <algorithm>
+
+namespace waitq {
+namespace {
+
+constexpr SignalSet kDefaultIgnored = SignalSet::Of(SIGCHLD) |
+                                      SignalSet::Of(SIGCONT) |
+                                      SignalSet::Of(SIGURG) |
+                                      SignalSet::Of(SIGWINCH);
+constexpr SignalSet kDefaultStop = SignalSet::Of(SIGSTOP) |
+                                   SignalSet::Of(SIGTSTP) |
+                                   SignalSet::Of(SIGTTIN) |
+                                   SignalSet::Of(SIGTTOU);
+constexpr SignalSet kDefaultCoreDump =
+    SignalSet::Of(SIGQUIT) | SignalSet::Of(SIGILL) | SignalSet::Of(SIGTRAP) |
+    SignalSet::Of(SIGABRT) | SignalSet::Of(SIGFPE) | SignalSet::Of(SIGSEGV) |
+    SignalSet::Of(SIGBUS) | SignalSet::Of(SIGSYS) | SignalSet::Of(SIGXCPU) |
+    SignalSet::Of(SIGXFSZ);
+
+}  // namespace
+
+ThreadTask& Task::Current() {
+  thread_local ThreadTask task;
+  return task;
+}
+
+bool Task::TryToWake(TaskState mode) {
+  TaskState state = state_.load(std::memory_order_seq_cst);
+  do {
+    if ((state & mode) == 0) return false;
+  } while (!state_.compare_exchange_weak(state, kRunning,
+                                         std::memory_order_seq_cst));
+  // A thread that sees "running" by itself may be gone by now; notify_one()
+  // uses the address only.
+  if (is_thread_) state_.notify_one();
+  return true;
+}
+
+bool Task::IsIgnored(int signal) const {
+  if (signal == SIGKILL || signal == SIGSTOP) return false;
+  // A blocked signal stays pending even if ignored: the disposition may change
+  // before it is unblocked.
+  if (dispositions_->blocked.Has(signal)) return false;
+  if (dispositions_->ignored.Has(signal)) return true;
+  return kDefaultIgnored.Has(signal) && !dispositions_->handled.Has(signal);
+}
+
+// SIGKILL, and what terminates by default without a core dump.
+bool Task::IsFatal(int signal) const {
+  if (signal == SIGKILL) return true;
+  if (dispositions_->blocked.Has(signal)) return false;
+  if (dispositions_->handled.Has(signal)) return false;
+  return !(kDefaultIgnored | kDefaultStop | kDefaultCoreDump).Has(signal);
+}
+
+uint64_t Task::Deliverable() const {
+  // SIGKILL and SIGSTOP cannot be blocked.
+  const uint64_t always =
+      (SignalSet::Of(SIGKILL) | SignalSet::Of(SIGSTOP)).bits();
+  return pending_.load(std::memory_order_seq_cst) &
+         (~dispositions_->blocked.bits() | always);
+}
+
+bool Task::PostSignal(int signal) {
+  if (IsIgnored(signal)) return false;
+  uint64_t bits = SignalSet::Of(signal).bits();
+  // As the kernel: a fatal signal becomes a SIGKILL, which killable sleeps see.
+  if (IsFatal(signal)) bits |= SignalSet::Of(SIGKILL).bits();
+  // Pending first, then the state is read: a sleeper stores its state and then
+  // looks for signals, so one of the two sees the other.
+  pending_.fetch_or(bits, std::memory_order_seq_cst);
+  return SignalPendingIn(state());
+}
+
+void Task::SendSignal(int signal) {
+  if (!PostSignal(signal)) return;
+  TryToWake(IsFatal(signal) ? kInterruptible | kWakeKill : kInterruptible);
+}
+
+bool Task::SignalPending() const { return Deliverable() != 0; }
+
+bool Task::FatalSignalPending() const {
+  return SignalSet(Deliverable()).Has(SIGKILL);
+}
+
+bool Task::SignalPendingIn(TaskState state) const {
+  if ((state & (kInterruptible | kWakeKill)) == 0) return false;
+  const uint64_t deliverable = Deliverable();
+  if (deliverable == 0) return false;
+  return (state & kInterruptible) != 0 || SignalSet(deliverable).Has(SIGKILL);
+}
+
+int Task::NextPendingSignal() const {
+  const uint64_t deliverable = Deliverable();
+  return deliverable == 0 ? 0 : __builtin_ctzll(deliverable) + 1;
+}
+
+void Task::ClearSignal(int signal) {
+  pending_.fetch_and(~SignalSet::Of(signal).bits(), std::memory_order_seq_cst);
+}
+
+void ThreadTask::Schedule() {
+  TaskState state = state_.load(std::memory_order_seq_cst);
+  // Closes the race of a signal between the last look at signals and this
+  // sleep: its sender made it pending before it read our state.
+  if (state != kRunning && SignalPendingIn(state)) {
+    SetState(kRunning);
+    return;
+  }
+  while (state != kRunning) {
+    state_.wait(state, std::memory_order_seq_cst);
+    state = state_.load(std::memory_order_seq_cst);
+  }
+}
+
+namespace {
+
+// Ends a thread's timed sleep: process_timeout().
+class SleepTimer : public Timer {
+ public:
+  explicit SleepTimer(Task* task) : Timer(&WakeUp), task_(*task) {}
+
+ private:
+  static void WakeUp(Timer& timer) {
+    static_cast<SleepTimer&>(timer).task_.TryToWake(kNormal);
+  }
+
+  Task& task_;
+};
+
+}  // namespace
+
+Ticks ThreadTask::ScheduleTimeout(Ticks timeout) {
+  if (timeout == kMaxScheduleTimeout) {
+    Schedule();
+    return timeout;
+  }
+  if (timeout < 0) {
+    SetState(kRunning);
+    return 0;
+  }
+  // Far beyond any uptime, and far from overflow.
+  timeout = std::min(timeout, kMaxScheduleTimeout / 4);
+  const Ticks expiry = timers_->NowTicks() + timeout;
+  SleepTimer timer(this);
+  timers_->Arm(timer, timers_->clock().Now() + timeout * kTick);
+  Schedule();
+  timers_->CancelSync(timer);
+  return std::max<Ticks>(expiry - timers_->NowTicks(), 0);
+}
+
+}  // namespace waitq

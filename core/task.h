@@ -1,0 +1,171 @@
+// Whoever can sleep: a thread, or a remote operation.
+//
+// A task has a state and pending signals. It is woken, never "its queue": a
+// waker calls TryToWake(), which changes the state back to running exactly
+// once. After the kernel's task_struct as far as sleeping goes
+// (kernel/sched/core.c, kernel/signal.c).
+//
+//   state            ended by WakeUp  by WakeUpInterruptible  by a signal
+//   interruptible    yes              yes                     any deliverable
+//   uninterruptible  yes              no                      none
+//   killable         yes              no                      fatal ones
+//   idle             yes              no                      none
+//
+// How a wake-up cannot be lost: the sleeper stores its state and then tests its
+// condition; the waker stores the condition and then reads the state. Both
+// orders are sequentially consistent here (SetState, TryToWake), so at least
+// one of the two sees what the other did.
+
+#ifndef WAITQ_CORE_TASK_H_
+#define WAITQ_CORE_TASK_H_
+
+#include <atomic>
+#include <csignal>
+#include <cstdint>
+#include <limits>
+#include <string>
+
+#include "core/timers.h"
+
+namespace waitq {
+
+// Task states, the kernel's bits. A sleeping state, or a mask of them for a
+// waker, is one or more of these.
+using TaskState = uint32_t;
+inline constexpr TaskState kRunning = 0;
+inline constexpr TaskState kInterruptible = 0x001;
+inline constexpr TaskState kUninterruptible = 0x002;
+inline constexpr TaskState kWakeKill = 0x100;
+inline constexpr TaskState kNoLoad = 0x400;
+inline constexpr TaskState kKillable = kWakeKill | kUninterruptible;
+inline constexpr TaskState kIdle = kUninterruptible | kNoLoad;
+// What an ordinary wake-up wakes: killable and idle sleepers too.
+inline constexpr TaskState kNormal = kInterruptible | kUninterruptible;
+
+// What an interrupted sleep returns: -kErestartsys. Never leaves the library
+// or the server; whoever is outermost turns it into EINTR or a restart.
+inline constexpr int kErestartsys = 512;
+
+// A timeout that never ends a sleep (MAX_SCHEDULE_TIMEOUT).
+inline constexpr Ticks kMaxScheduleTimeout = std::numeric_limits<Ticks>::max();
+
+// A set of signals, by number 1 to 64.
+class SignalSet {
+ public:
+  constexpr SignalSet() = default;
+  constexpr explicit SignalSet(uint64_t bits) : bits_(bits) {}
+  static constexpr SignalSet Of(int signal) {
+    return SignalSet(uint64_t{1} << (signal - 1));
+  }
+  constexpr bool Has(int signal) const {
+    return (bits_ & Of(signal).bits_) != 0;
+  }
+  constexpr SignalSet operator|(SignalSet other) const {
+    return SignalSet(bits_ | other.bits_);
+  }
+  constexpr uint64_t bits() const { return bits_; }
+
+ private:
+  uint64_t bits_ = 0;
+};
+
+// What a task does with signals; all others have their default disposition.
+struct SignalDispositions {
+  SignalSet blocked;
+  SignalSet ignored;
+  SignalSet handled;
+};
+
+// Thread safety: any thread may call TryToWake(), PostSignal(), SendSignal()
+// and the readers; the rest is for the task itself (for the thread whose task
+// it is; for a remote operation, under the lock of the object it sleeps on).
+class Task {
+ public:
+  // A task without a thread: it is woken when its state becomes running, and
+  // whoever woke it goes on with what it was for. `dispositions` must outlive
+  // the task.
+  explicit Task(const SignalDispositions* dispositions)
+      : dispositions_(dispositions), is_thread_(false) {}
+  Task(const Task&) = delete;
+  Task& operator=(const Task&) = delete;
+
+  // The calling thread's.
+  static class ThreadTask& Current();
+
+  TaskState state() const { return state_.load(std::memory_order_seq_cst); }
+
+  // set_current_state(): a store and a full barrier.
+  void SetState(TaskState state) {
+    state_.store(state, std::memory_order_seq_cst);
+  }
+
+  // If the task sleeps in a state of `mode`: makes it running, lets its thread
+  // go on, and returns true. Otherwise changes nothing. Of many callers, one
+  // gets true for each sleep.
+  bool TryToWake(TaskState mode);
+
+  // Marks a signal as pending, unless it is ignored. True if it ends a sleep in
+  // the state that the task is in: the caller then has to wake it.
+  bool PostSignal(int signal);
+
+  // Sends a signal: PostSignal(), and wakes the task if that ends its sleep.
+  void SendSignal(int signal);
+
+  // signal_pending(), fatal_signal_pending(), signal_pending_state().
+  bool SignalPending() const;
+  bool FatalSignalPending() const;
+  bool SignalPendingIn(TaskState state) const;
+
+  // The pending signal of the lowest number that is not blocked; 0 if none.
+  int NextPendingSignal() const;
+
+  // Takes a pending signal away, as its delivery would.
+  void ClearSignal(int signal);
+
+ protected:
+  Task(const SignalDispositions* dispositions, bool is_thread)
+      : dispositions_(dispositions), is_thread_(is_thread) {}
+
+  // Also the word that the task's thread sleeps on.
+  std::atomic<TaskState> state_{kRunning};
+
+ private:
+  bool IsIgnored(int signal) const;
+  bool IsFatal(int signal) const;
+  uint64_t Deliverable() const;
+
+  std::atomic<uint64_t> pending_{0};
+  const SignalDispositions* const dispositions_;
+  const bool is_thread_;
+};
+
+// A thread's task.
+class ThreadTask : public Task {
+ public:
+  ThreadTask() : Task(&own_dispositions_, /*is_thread=*/true) {}
+
+  // To be set by the thread itself while no signal can come.
+  SignalDispositions& dispositions() { return own_dispositions_; }
+
+  // Where this thread's timed sleeps arm their timers; Timers::Real() unless a
+  // test sets another one.
+  Timers& timers() { return *timers_; }
+  void set_timers(Timers* timers) { timers_ = timers; }
+
+  // schedule(): sleeps until the state is running. Returns at once if it is
+  // already, or if a signal is pending that the state admits.
+  void Schedule();
+
+  // schedule_timeout(): the same for at most `timeout` ticks. Returns what is
+  // left, 0 if the time has passed, whoever ended the sleep. The state is then
+  // running. A negative timeout counts as passed.
+  Ticks ScheduleTimeout(Ticks timeout);
+
+ private:
+  SignalDispositions own_dispositions_;
+  Timers* timers_ = &Timers::Real();
+};
+
+}  // namespace waitq
+
+#endif  // WAITQ_CORE_TASK_H_
