@@ -1,0 +1,433 @@
+#include "server/engine/engine.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "server/engine/error.h"
+
+namespace waitq::engine {
+namespace {
+
+absl::Status WrongKind(const Object& object, ObjectKind wanted) {
+  return MakeError(ENXIO,
+                   absl::StrCat(object.name(), ": is a ",
+                                KindName(object.kind()), ", not a ",
+                                KindName(wanted)),
+                   {{"object", object.name()}});
+}
+
+absl::Status NoSuchObject(absl::string_view name) {
+  return MakeError(ENOENT, absl::StrCat(name, ": there is no such object"),
+                   {{"object", std::string(name)}});
+}
+
+// An object was removed while it was being used: its user looks it up again.
+bool IsGone(const absl::Status& status) {
+  return status.code() == absl::StatusCode::kAborted;
+}
+
+}  // namespace
+
+Engine::Engine(const Limits& limits, Timers* timers, uint64_t first_generation)
+    : shared_(limits, timers, first_generation) {
+  shared_.expire = [this](Object& object) {
+    table_.Remove(object, RemoveIf::kExpired);
+  };
+}
+
+Engine::~Engine() = default;
+
+// --- Finding and making ------------------------------------------------------
+
+template <class T, class Make>
+absl::StatusOr<Ref<T>> Engine::FindOrMake(absl::string_view name, Make make) {
+  if (absl::Status status = CheckName(name); !status.ok()) return status;
+  absl::StatusOr<Ref<Object>> object =
+      table_.FindOrMake(name, [&](std::string made) -> Ref<Object> {
+        return make(std::move(made));
+      });
+  if (!object.ok()) return object.status();
+  if ((*object)->kind() != T::kKind) return WrongKind(**object, T::kKind);
+  return Ref<T>::Adopt(static_cast<T*>(object->Release()));
+}
+
+template <class T>
+absl::StatusOr<Ref<T>> Engine::FindOrMake(absl::string_view name) {
+  return FindOrMake<T>(name, [this](std::string made) {
+    if constexpr (std::is_same_v<T, PipeObject>) {
+      return MakeRef<T>(&shared_, std::move(made), /*created=*/false,
+                        PipeOptions());
+    } else {
+      return MakeRef<T>(&shared_, std::move(made), /*created=*/false);
+    }
+  });
+}
+
+template <class T>
+absl::StatusOr<Ref<T>> Engine::Find(absl::string_view name) {
+  if (absl::Status status = CheckName(name); !status.ok()) return status;
+  Ref<Object> object = table_.Find(name);
+  if (!object) return NoSuchObject(name);
+  if (object->kind() != T::kKind) return WrongKind(*object, T::kKind);
+  return Ref<T>::Adopt(static_cast<T*>(object.Release()));
+}
+
+absl::StatusOr<PipeOptions> Engine::Resolve(absl::string_view name,
+                                            const PipeOptionsRequest& request) {
+  PipeOptions options;
+  options.capacity_bytes = request.capacity_bytes.value_or(
+      std::min(options.capacity_bytes, limits().pipe_bytes));
+  if (options.capacity_bytes < 1 ||
+      options.capacity_bytes > limits().pipe_bytes) {
+    return MakeError(EINVAL,
+                     absl::StrCat(name, ": a pipe of ", options.capacity_bytes,
+                                  " bytes: the capacity is 1 to ",
+                                  limits().pipe_bytes, " bytes"),
+                     {{"object", std::string(name)}, {"limit", "pipe-bytes"}});
+  }
+  options.atomic_max_bytes = request.atomic_max_bytes.value_or(
+      std::min(options.atomic_max_bytes, options.capacity_bytes));
+  if (options.atomic_max_bytes < 1 ||
+      options.atomic_max_bytes > options.capacity_bytes) {
+    return MakeError(EINVAL,
+                     absl::StrCat(name, ": atomic_max of ",
+                                  options.atomic_max_bytes,
+                                  " bytes: it is 1 to the capacity, ",
+                                  options.capacity_bytes, " bytes"),
+                     {{"object", std::string(name)}, {"limit", "capacity"}});
+  }
+  return options;
+}
+
+// --- Operations that may sleep -----------------------------------------------
+
+template <class T>
+absl::StatusOr<Started> Engine::Start(absl::string_view name,
+                                      Ref<Operation> op,
+                                      const SleepOptions& options) {
+  for (;;) {
+    absl::StatusOr<Ref<T>> object = FindOrMake<T>(name);
+    if (!object.ok()) return object.status();
+    const Started started = (*object)->Start(op, options);
+    if (started != Started::kGone) return started;
+  }
+}
+
+absl::StatusOr<Started> Engine::Wait(absl::string_view name,
+                                     Ref<WaitOperation> op,
+                                     const SleepOptions& options) {
+  return Start<WaitQueueObject>(name, std::move(op), options);
+}
+
+absl::StatusOr<Started> Engine::Wait(absl::string_view name,
+                                     Ref<CompletionOperation> op,
+                                     const SleepOptions& options) {
+  return Start<CompletionObject>(name, std::move(op), options);
+}
+
+absl::StatusOr<Started> Engine::Read(absl::string_view name,
+                                     Ref<ReadOperation> op,
+                                     const SleepOptions& options) {
+  return Start<PipeObject>(name, std::move(op), options);
+}
+
+absl::StatusOr<Started> Engine::Write(absl::string_view name,
+                                      Ref<WriteOperation> op,
+                                      const SleepOptions& options) {
+  return Start<PipeObject>(name, std::move(op), options);
+}
+
+Started Engine::Read(PipeReader& reader, Ref<ReadOperation> op,
+                     const SleepOptions& options) {
+  return reader.pipe().Start(std::move(op), options);
+}
+
+Started Engine::Write(PipeWriter& writer, Ref<WriteOperation> op,
+                      const SleepOptions& options) {
+  return writer.pipe().Start(std::move(op), options);
+}
+
+// --- Operations that do not sleep --------------------------------------------
+
+absl::StatusOr<WakeResult> Engine::WakeUp(absl::string_view name,
+                                          const WakeOptions& options) {
+  for (;;) {
+    auto queue = FindOrMake<WaitQueueObject>(name);
+    if (!queue.ok()) return queue.status();
+    WakeResult result;
+    const absl::Status status = (*queue)->WakeUp(options, result);
+    if (status.ok()) return result;
+    if (!IsGone(status)) return status;
+  }
+}
+
+absl::StatusOr<WordResult> Engine::Store(absl::string_view name,
+                                         int64_t value) {
+  for (;;) {
+    auto queue = FindOrMake<WaitQueueObject>(name);
+    if (!queue.ok()) return queue.status();
+    WordResult result;
+    if ((*queue)->Store(value, result).ok()) return result;
+  }
+}
+
+absl::StatusOr<WordResult> Engine::Get(absl::string_view name) {
+  auto queue = Find<WaitQueueObject>(name);
+  if (!queue.ok()) return queue.status();
+  return (*queue)->Get();
+}
+
+absl::StatusOr<CompletionObject::Result> Engine::Complete(
+    absl::string_view name, uint32_t nr) {
+  for (;;) {
+    auto completion = FindOrMake<CompletionObject>(name);
+    if (!completion.ok()) return completion.status();
+    CompletionObject::Result result;
+    if ((*completion)->Complete(nr, result).ok()) return result;
+  }
+}
+
+absl::StatusOr<CompletionObject::Result> Engine::Reinit(
+    absl::string_view name) {
+  for (;;) {
+    auto completion = FindOrMake<CompletionObject>(name);
+    if (!completion.ok()) return completion.status();
+    CompletionObject::Result result;
+    if ((*completion)->Reinit(result).ok()) return result;
+  }
+}
+
+absl::StatusOr<bool> Engine::TryWait(absl::string_view name) {
+  for (;;) {
+    auto completion = FindOrMake<CompletionObject>(name);
+    if (!completion.ok()) return completion.status();
+    bool taken;
+    if ((*completion)->TryWait(taken).ok()) return taken;
+  }
+}
+
+absl::StatusOr<bool> Engine::Done(absl::string_view name) {
+  auto completion = Find<CompletionObject>(name);
+  if (!completion.ok()) return completion.status();
+  return (*completion)->done() > 0;
+}
+
+absl::StatusOr<std::unique_ptr<PipeReader>> Engine::OpenReader(
+    absl::string_view name, const PipeOptionsRequest& request) {
+  for (;;) {
+    auto pipe = FindOrMakePipe(name, request);
+    if (!pipe.ok()) return pipe.status();
+    if (auto reader = (*pipe)->OpenReader()) return reader;
+  }
+}
+
+absl::StatusOr<std::unique_ptr<PipeWriter>> Engine::OpenWriter(
+    absl::string_view name, const PipeOptionsRequest& request) {
+  if (shared_.draining) {
+    return MakeError(ESHUTDOWN,
+                     absl::StrCat(name, ": the server drains, and takes no "
+                                        "writers"),
+                     {{"object", std::string(name)}});
+  }
+  for (;;) {
+    auto pipe = FindOrMakePipe(name, request);
+    if (!pipe.ok()) return pipe.status();
+    if (auto writer = (*pipe)->OpenWriter()) return writer;
+  }
+}
+
+absl::StatusOr<Ref<PipeObject>> Engine::FindOrMakePipe(
+    absl::string_view name, const PipeOptionsRequest& request) {
+  const absl::StatusOr<PipeOptions> options = Resolve(name, request);
+  if (!options.ok()) return options.status();
+  return FindOrMake<PipeObject>(name, [&](std::string made) {
+    return MakeRef<PipeObject>(&shared_, std::move(made), /*created=*/false,
+                               *options);
+  });
+}
+
+// --- Objects as such ---------------------------------------------------------
+
+absl::StatusOr<bool> Engine::Create(absl::string_view name,
+                                    const CreateOptions& request) {
+  if (absl::Status status = CheckName(name); !status.ok()) return status;
+  PipeOptions options;
+  if (request.kind == ObjectKind::kPipe) {
+    absl::StatusOr<PipeOptions> resolved = Resolve(name, request.pipe);
+    if (!resolved.ok()) return resolved.status();
+    options = *resolved;
+  }
+  bool made_it = false;
+  absl::StatusOr<Ref<Object>> object =
+      table_.FindOrMake(name, [&](std::string made) -> Ref<Object> {
+        made_it = true;
+        switch (request.kind) {
+          case ObjectKind::kCompletion:
+            return MakeRef<CompletionObject>(&shared_, std::move(made), true);
+          case ObjectKind::kPipe:
+            return MakeRef<PipeObject>(&shared_, std::move(made), true,
+                                       options);
+          default:
+            return MakeRef<WaitQueueObject>(&shared_, std::move(made), true);
+        }
+      });
+  if (!object.ok()) return object.status();
+  if (made_it) return true;
+  if ((*object)->kind() != request.kind) {
+    return WrongKind(**object, request.kind);
+  }
+  if (request.kind == ObjectKind::kPipe &&
+      !(static_cast<PipeObject&>(**object).options() == options)) {
+    return MakeError(EEXIST,
+                     absl::StrCat(name, ": is there with other options"),
+                     {{"object", std::string(name)}});
+  }
+  (*object)->MarkCreated();
+  return false;
+}
+
+namespace {
+
+ObjectStat StatOf(Object& object) {
+  ObjectStat stat{.name = object.name(),
+                  .kind = object.kind(),
+                  .incarnation = object.incarnation(),
+                  .generation = 0,
+                  .created = object.created(),
+                  .sleepers = object.sleepers(),
+                  .state = {}};
+  switch (object.kind()) {
+    case ObjectKind::kWaitQueue: {
+      const WordResult word = static_cast<WaitQueueObject&>(object).Get();
+      stat.generation = word.generation;
+      stat.state = word;
+      break;
+    }
+    case ObjectKind::kCompletion: {
+      auto& completion = static_cast<CompletionObject&>(object);
+      stat.generation = completion.generation();
+      stat.state = CompletionObject::Result{0, completion.done(), 0};
+      break;
+    }
+    case ObjectKind::kPipe: {
+      const PipeStat pipe = static_cast<PipeObject&>(object).Stat();
+      stat.generation = pipe.generation;
+      stat.state = pipe;
+      break;
+    }
+  }
+  return stat;
+}
+
+}  // namespace
+
+absl::StatusOr<ObjectStat> Engine::Stat(absl::string_view name) {
+  if (absl::Status status = CheckName(name); !status.ok()) return status;
+  const Ref<Object> object = table_.Find(name);
+  if (!object) return NoSuchObject(name);
+  return StatOf(*object);
+}
+
+absl::StatusOr<uint64_t> Engine::Remove(absl::string_view name, bool force) {
+  if (absl::Status status = CheckName(name); !status.ok()) return status;
+  const Ref<Object> object = table_.Find(name);
+  if (!object) return NoSuchObject(name);
+  if (!table_.Remove(*object,
+                     force ? RemoveIf::kAlways : RemoveIf::kNotBusy)) {
+    if (object->removed()) return NoSuchObject(name);
+    return MakeError(EBUSY,
+                     absl::StrCat(name, ": writers have it open; force "
+                                        "removes it all the same"),
+                     {{"object", std::string(name)}});
+  }
+  return object->EndAll(Event::kRemove);
+}
+
+std::vector<ObjectStat> Engine::List(absl::string_view prefix,
+                                     const Page& page) {
+  std::vector<Ref<Object>> objects = table_.All(prefix);
+  std::erase_if(objects, [&](const Ref<Object>& object) {
+    return object->name() <= page.after;
+  });
+  const size_t size = std::min(page.size, objects.size());
+  std::partial_sort(objects.begin(), objects.begin() + size, objects.end(),
+                    [](const Ref<Object>& a, const Ref<Object>& b) {
+                      return a->name() < b->name();
+                    });
+  objects.resize(size);
+  std::vector<ObjectStat> stats;
+  stats.reserve(size);
+  for (const Ref<Object>& object : objects) stats.push_back(StatOf(*object));
+  return stats;
+}
+
+std::vector<TaskInfo> Engine::ListTasks(absl::string_view name, uint64_t after,
+                                        size_t size) {
+  std::vector<Ref<Object>> objects;
+  if (name.empty()) {
+    objects = table_.All();
+  } else if (Ref<Object> object = table_.Find(name)) {
+    objects.push_back(std::move(object));
+  }
+  // First the ids of all, of which the page needs the smallest; then only
+  // those of the page are looked at in full.
+  struct Sleeper {
+    uint64_t id;
+    Object* object;
+  };
+  std::vector<Sleeper> sleepers;
+  for (const Ref<Object>& object : objects) {
+    object->ForEachSleeper([&](Operation& op) {
+      if (op.id() > after) sleepers.push_back({op.id(), object.get()});
+    });
+  }
+  size = std::min(size, sleepers.size());
+  std::partial_sort(
+      sleepers.begin(), sleepers.begin() + size, sleepers.end(),
+      [](const Sleeper& a, const Sleeper& b) { return a.id < b.id; });
+  sleepers.resize(size);
+
+  std::vector<uint64_t> ids;
+  for (const Sleeper& sleeper : sleepers) ids.push_back(sleeper.id);
+  std::sort(sleepers.begin(), sleepers.end(),
+            [](const Sleeper& a, const Sleeper& b) {
+              return std::less<>()(a.object, b.object);
+            });
+  std::vector<TaskInfo> infos;
+  Object* described = nullptr;
+  for (const Sleeper& sleeper : sleepers) {
+    if (sleeper.object == described) continue;
+    described = sleeper.object;
+    described->DescribeSleepers(ids, infos);
+  }
+  std::sort(infos.begin(), infos.end(),
+            [](const TaskInfo& a, const TaskInfo& b) { return a.id < b.id; });
+  return infos;
+}
+
+// --- The end -----------------------------------------------------------------
+
+void Engine::Drain() {
+  // First the flag, then the walk: who comes to an object after the walk has
+  // been there finds the flag set, under the same lock.
+  shared_.draining = true;
+  for (const Ref<Object>& object : table_.All()) {
+    object->EndAll(Event::kDrain);
+  }
+}
+
+std::vector<std::pair<std::string, uint64_t>> Engine::UnreadPipes() {
+  std::vector<std::pair<std::string, uint64_t>> unread;
+  for (const Ref<Object>& object : table_.All()) {
+    if (object->kind() != ObjectKind::kPipe) continue;
+    const PipeStat stat = static_cast<PipeObject&>(*object).Stat();
+    if (stat.unread_bytes > 0) {
+      unread.emplace_back(object->name(), stat.unread_bytes);
+    }
+  }
+  return unread;
+}
+
+}  // namespace waitq::engine

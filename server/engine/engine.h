@@ -1,0 +1,170 @@
+// The engine: named objects and the operations on them, for any transport.
+//
+// Knows nothing of gRPC or sockets. Time comes from a Timers; results go to the
+// Home of each operation. Everything that can race is in here and in core, so
+// that TSan and simulated time can get at it.
+
+#ifndef WAITQ_SERVER_ENGINE_ENGINE_H_
+#define WAITQ_SERVER_ENGINE_ENGINE_H_
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "core/timers.h"
+#include "server/engine/completion_object.h"
+#include "server/engine/limits.h"
+#include "server/engine/object.h"
+#include "server/engine/object_table.h"
+#include "server/engine/operation.h"
+#include "server/engine/pipe_object.h"
+#include "server/engine/wait_queue_object.h"
+
+namespace waitq::engine {
+
+// What Create is asked for; absent values are the defaults.
+struct PipeOptionsRequest {
+  std::optional<uint64_t> capacity_bytes;
+  std::optional<uint64_t> atomic_max_bytes;
+};
+struct CreateOptions {
+  ObjectKind kind = ObjectKind::kWaitQueue;
+  PipeOptionsRequest pipe;  // for a pipe
+};
+
+struct ObjectStat {
+  std::string name;
+  ObjectKind kind;
+  uint64_t incarnation;
+  uint64_t generation;
+  bool created;
+  uint64_t sleepers;
+  std::variant<WordResult, CompletionObject::Result, PipeStat> state;
+};
+
+// A page of a list: at most `size` entries behind `after`.
+struct Page {
+  size_t size = 1000;
+  std::string after;  // "" for the first page
+};
+
+// Thread safety: any thread may call any method.
+// Blocking: never, but for short locks.
+// Errors: of error.h, each with the object's name. Any method that takes a name
+//   may return EINVAL (a bad name), ENXIO (another kind of object) and, if it
+//   makes objects, ENOSPC.
+// Lifetime: must outlive its operations and handles; at its end it ends all
+//   sleeps with Ending::kRemoved.
+class Engine {
+ public:
+  // `timers` must outlive the engine. Generations begin above
+  // `first_generation`.
+  Engine(const Limits& limits, Timers* timers, uint64_t first_generation);
+  ~Engine();
+
+  const Limits& limits() const { return shared_.limits; }
+  absl::Time Now() const { return shared_.Now(); }
+
+  // --- Operations that may sleep. OK: kEnded or kAsleep; see Started. --------
+
+  absl::StatusOr<Started> Wait(absl::string_view name, Ref<WaitOperation> op,
+                               const SleepOptions& options);
+  absl::StatusOr<Started> Wait(absl::string_view name,
+                               Ref<CompletionOperation> op,
+                               const SleepOptions& options);
+  // Of a pipe by name.
+  absl::StatusOr<Started> Read(absl::string_view name, Ref<ReadOperation> op,
+                               const SleepOptions& options);
+  absl::StatusOr<Started> Write(absl::string_view name,
+                                Ref<WriteOperation> op,
+                                const SleepOptions& options);
+  // Of the pipe of an open handle: `op` was made with it.
+  Started Read(PipeReader& reader, Ref<ReadOperation> op,
+               const SleepOptions& options);
+  Started Write(PipeWriter& writer, Ref<WriteOperation> op,
+                const SleepOptions& options);
+
+  // The caller of an operation that is, or was, asleep has gone. It ends, with
+  // nothing consumed, unless it is uninterruptible or has ended already.
+  void CallerGone(Operation& op) { op.object().OnEvent(op, Event::kCallerGone); }
+  // A signal to such an operation's task.
+  void Signal(Operation& op, int signal) {
+    op.object().OnEvent(op, Event::kSignal, signal);
+  }
+
+  // --- Operations that do not sleep ------------------------------------------
+
+  absl::StatusOr<WakeResult> WakeUp(absl::string_view name,
+                                    const WakeOptions& options);
+  absl::StatusOr<WordResult> Store(absl::string_view name, int64_t value);
+  // ENOENT if there is no such object. So for Done().
+  absl::StatusOr<WordResult> Get(absl::string_view name);
+
+  absl::StatusOr<CompletionObject::Result> Complete(absl::string_view name,
+                                                    uint32_t nr);
+  absl::StatusOr<CompletionObject::Result> Reinit(absl::string_view name);
+  absl::StatusOr<bool> TryWait(absl::string_view name);
+  absl::StatusOr<bool> Done(absl::string_view name);
+
+  // Handles. The pipe is made with `options` if it is not there.
+  absl::StatusOr<std::unique_ptr<PipeReader>> OpenReader(
+      absl::string_view name, const PipeOptionsRequest& options);
+  absl::StatusOr<std::unique_ptr<PipeWriter>> OpenWriter(
+      absl::string_view name, const PipeOptionsRequest& options);
+
+  // True if it made the object. EEXIST: it is there with other options.
+  absl::StatusOr<bool> Create(absl::string_view name,
+                              const CreateOptions& options);
+  absl::StatusOr<ObjectStat> Stat(absl::string_view name);
+  // Ends who sleeps on it; returns how many. ENOENT; EBUSY unless `force`.
+  absl::StatusOr<uint64_t> Remove(absl::string_view name, bool force);
+
+  // Objects by name, behind the name `page.after`.
+  std::vector<ObjectStat> List(absl::string_view prefix, const Page& page);
+  // Sleepers by id, behind the id `after`; `name` "" for all objects.
+  std::vector<TaskInfo> ListTasks(absl::string_view name, uint64_t after,
+                                  size_t size);
+
+  // --- The end ---------------------------------------------------------------
+
+  // From now on writes and new sleeps are refused; who sleeps is ended, with
+  // success if its condition holds. Reads of what is there go on.
+  void Drain();
+  // Whether all pipes are empty; with what is left of each, for the log.
+  std::vector<std::pair<std::string, uint64_t>> UnreadPipes();
+
+  // For the keeper of the house: operations asleep, and slept ones ended since
+  // the start.
+  uint64_t asleep() const { return shared_.sleepers.used(); }
+  uint64_t ended() const { return shared_.ended; }
+
+ private:
+  // The T of that name, made if it is not there. It may be removed at any
+  // moment: its user is told so, and looks again.
+  template <class T, class Make>
+  absl::StatusOr<Ref<T>> FindOrMake(absl::string_view name, Make make);
+  template <class T>
+  absl::StatusOr<Ref<T>> FindOrMake(absl::string_view name);
+  template <class T>
+  absl::StatusOr<Ref<T>> Find(absl::string_view name);
+  absl::StatusOr<Ref<PipeObject>> FindOrMakePipe(
+      absl::string_view name, const PipeOptionsRequest& request);
+  template <class T>
+  absl::StatusOr<Started> Start(absl::string_view name, Ref<Operation> op,
+                                const SleepOptions& options);
+  absl::StatusOr<PipeOptions> Resolve(absl::string_view name,
+                                      const PipeOptionsRequest& request);
+
+  Shared shared_;
+  ObjectTable table_{&shared_};
+};
+
+}  // namespace waitq::engine
+
+#endif  // WAITQ_SERVER_ENGINE_ENGINE_H_

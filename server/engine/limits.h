@@ -1,0 +1,65 @@
+// Everything has a limit; here are all of them.
+
+#ifndef WAITQ_SERVER_ENGINE_LIMITS_H_
+#define WAITQ_SERVER_ENGINE_LIMITS_H_
+
+#include <atomic>
+#include <cstdint>
+#include <string>
+
+#include "absl/status/status.h"
+
+namespace waitq::engine {
+
+// How much the engine takes on. Reaching a limit is a clean error that names
+// it; the rest goes on.
+struct Limits {
+  uint64_t objects = 1'000'000;
+  uint64_t sleepers = 2'000'000;
+  uint64_t sleepers_per_object = 2'000'000;
+  // The largest capacity of one pipe, and the bytes in all pipes together.
+  uint64_t pipe_bytes = 64 << 20;
+  uint64_t pipe_bytes_in_all = 1 << 30;
+  // Data of writes that sleep, before it is in any pipe.
+  uint64_t bytes_asleep = 256 << 20;
+  // One message, so also one read and one write.
+  uint64_t message_bytes = 4 << 20;
+
+  // Whether they fit each other: INVALID_ARGUMENT names the two that do not.
+  absl::Status Check() const;
+};
+
+inline constexpr size_t kNameBytesMax = 255;
+inline constexpr size_t kCallerBytesMax = 128;
+
+// How much of something is in use, of a limit. Thread-safe.
+class Budget {
+ public:
+  // `name`: as the error names it; must live as long.
+  Budget(const char* name, uint64_t limit) : name_(name), limit_(limit) {}
+
+  // Takes `n` and returns true, or takes nothing.
+  bool Take(uint64_t n) {
+    uint64_t used = used_.load(std::memory_order_relaxed);
+    do {
+      if (n > limit_ - used) return false;
+    } while (!used_.compare_exchange_weak(used, used + n,
+                                          std::memory_order_relaxed));
+    return true;
+  }
+  void Return(uint64_t n) { used_.fetch_sub(n, std::memory_order_relaxed); }
+
+  uint64_t used() const { return used_.load(std::memory_order_relaxed); }
+  uint64_t limit() const { return limit_; }
+  const char* name() const { return name_; }
+
+ private:
+  const char* const name_;
+  const uint64_t limit_;
+  // Relaxed everywhere: a count, which orders nothing else.
+  std::atomic<uint64_t> used_{0};
+};
+
+}  // namespace waitq::engine
+
+#endif  // WAITQ_SERVER_ENGINE_LIMITS_H_

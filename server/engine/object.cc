@@ -1,0 +1,320 @@
+#include "server/engine/object.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "core/check.h"
+
+namespace waitq::engine {
+namespace {
+
+// Before the end of a call, in which nothing is handed to it any more: the
+// answer might not arrive, and the caller would not know what it missed. The
+// wire rounds deadlines up by as much as 1 %.
+absl::Duration AnswerMargin(absl::Duration call_length) {
+  return std::max(absl::Milliseconds(20), call_length / 50);
+}
+
+Ending EndingOf(Event event) {
+  switch (event) {
+    case Event::kTimer:
+    case Event::kDeadlineNear:
+      return Ending::kTimedOut;
+    case Event::kSignal:
+      return Ending::kInterrupted;
+    case Event::kCallerGone:
+      return Ending::kCallerGone;
+    case Event::kRemove:
+      return Ending::kRemoved;
+    case Event::kDrain:
+      return Ending::kDraining;
+  }
+  return Ending::kRemoved;
+}
+
+}  // namespace
+
+const char* KindName(ObjectKind kind) {
+  switch (kind) {
+    case ObjectKind::kWaitQueue:
+      return "wait queue";
+    case ObjectKind::kCompletion:
+      return "completion";
+    case ObjectKind::kPipe:
+      return "pipe";
+  }
+  return "";
+}
+
+Object::Object(Shared* shared, ObjectKind kind, std::string name, bool created)
+    : Timer(&OnIdleTimer),
+      shared_(*shared),
+      kind_(kind),
+      name_(std::move(name)),
+      incarnation_(shared->NextGeneration()),
+      created_(created) {}
+
+// --- Starting ----------------------------------------------------------------
+
+Started Object::Start(Ref<Operation> operation, const SleepOptions& options) {
+  Operation& op = *operation;
+  DoneList done;
+  Started result = Started::kEnded;
+  {
+    MutexLock lock(&mu_);
+    if (removed_) return Started::kGone;
+    op.object_ = Ref<Object>(this);
+    op.id_ = ++shared_.last_operation;
+    op.starting_ = true;
+    SetDeadlineLocked(op, options);
+    op.task_.SetState(options.state);
+    LineLocked(op).Add(op);
+    if (op.near_deadline_ends_ && op.deadline_ <= op.started_) {
+      FinishLocked(op, Ending::kTimedOut, done);
+    } else if (shared_.draining && RefusedByDrain(op)) {
+      FinishLocked(op, Ending::kDraining, done);
+    } else {
+      TestLocked(op, done);
+    }
+    if (IsAsleepLocked(op)) {
+      const Ending refusal = RefusalLocked(op, options);
+      if (refusal != Ending::kAsleep) {
+        FinishLocked(op, refusal, done);
+        AfterLeaveLocked(done);
+      }
+    }
+    op.starting_ = false;
+    if (IsAsleepLocked(op)) {
+      GoToSleepLocked(op);
+      operation.Release();  // the line's reference, until FinishLocked()
+      result = Started::kAsleep;
+    } else {
+      NoteIdleLocked();
+    }
+  }
+  DeliverAll(std::move(done));
+  return result;
+}
+
+void Object::SetDeadlineLocked(Operation& op, const SleepOptions& options) {
+  op.started_ = shared_.Now();
+  if (options.timeout.has_value()) {
+    op.has_timeout_ = true;
+    op.deadline_ = op.started_ + *options.timeout;
+  }
+  if (options.call_deadline == absl::InfiniteFuture()) return;
+  const absl::Time near =
+      options.call_deadline -
+      AnswerMargin(options.call_deadline - op.started_);
+  if (near < op.deadline_) {
+    op.deadline_ = near;
+    op.near_deadline_ends_ = true;
+  }
+}
+
+Ending Object::RefusalLocked(Operation& op, const SleepOptions& options) {
+  if (options.nonblock) return Ending::kWouldBlock;
+  if (op.deadline_ <= op.started_) return Ending::kTimedOut;
+  if (shared_.draining) return Ending::kDraining;
+  if (sleepers_ >= shared_.limits.sleepers_per_object) {
+    op.limit_ = "sleepers-per-object";
+  } else if (!shared_.sleepers.Take(1)) {
+    op.limit_ = shared_.sleepers.name();
+  } else {
+    op.limit_ = ChargeLocked(op);
+    if (op.limit_ == nullptr) return Ending::kAsleep;
+    shared_.sleepers.Return(1);
+  }
+  return Ending::kLimit;
+}
+
+void Object::GoToSleepLocked(Operation& op) {
+  op.slept_ = true;
+  ++sleepers_;
+  if (op.deadline_ == absl::InfiniteFuture()) return;
+  op.AddRef();  // the timer's
+  shared_.timers.Arm(op, op.deadline_);
+}
+
+// --- Ending ------------------------------------------------------------------
+
+void Object::FinishLocked(Operation& op, Ending ending, DoneList& done) {
+  // The claim: of all who would end this sleep, one gets here. Everybody holds
+  // the lock, so it cannot fail.
+  WAITQ_CHECK(op.task_.TryToWake(~TaskState{0}), "an operation ends twice");
+  WaitList::Remove(op);
+  op.ending_ = ending;
+  NoteEndLocked(op);
+  if (op.has_timeout_) {
+    op.remaining_ = std::max(op.deadline_ - shared_.Now(),
+                             ending == Ending::kDone ? kTick
+                                                     : absl::ZeroDuration());
+  }
+  if (op.starting_) return;  // Start() returns the result
+
+  UnchargeLocked(op);
+  --sleepers_;
+  shared_.sleepers.Return(1);
+  shared_.ended.fetch_add(1, std::memory_order_relaxed);
+  // If it fires at this moment it will find the operation ended; it has its own
+  // reference for that.
+  if (shared_.timers.Cancel(op)) op.DropRef();
+  done.Push(Ref<Operation>::Adopt(&op));
+}
+
+void Object::FinishAtLimitLocked(Operation& op, const char* limit,
+                                 DoneList& done) {
+  op.limit_ = limit;
+  FinishLocked(op, Ending::kLimit, done);
+}
+
+void Object::OnEvent(Operation& operation, Event event, int signal) {
+  DoneList done;
+  {
+    MutexLock lock(&mu_);
+    if (!IsAsleepLocked(operation)) return;
+    if (event == Event::kSignal) {
+      if (!operation.task_.PostSignal(signal)) return;
+      operation.signal_ = static_cast<uint8_t>(signal);
+    }
+    OnEventLocked(operation, event, done);
+    NoteIdleLocked();
+  }
+  DeliverAll(std::move(done));
+}
+
+void Object::OnEventLocked(Operation& op, Event event, DoneList& done) {
+  if (event == Event::kCallerGone && op.task_.state() == kUninterruptible) {
+    return;  // it runs on without its caller
+  }
+  // Condition beats timeout, signal and drain. Who is gone, or too near its
+  // end, is not tested: it would be given something that it does not get.
+  if (event == Event::kTimer || event == Event::kSignal ||
+      event == Event::kDrain) {
+    TestLocked(op, done);
+  }
+  if (IsAsleepLocked(op)) {
+    Ending ending = EndingOf(event);
+    if (event == Event::kSignal && op.deadline_ <= shared_.Now()) {
+      ending = Ending::kTimedOut;  // timeout beats signal
+    }
+    FinishLocked(op, ending, done);
+  }
+  AfterLeaveLocked(done);
+}
+
+uint64_t Object::EndAll(Event event) {
+  DoneList done;
+  uint64_t ended = 0;
+  {
+    MutexLock lock(&mu_);
+    for (WaitList* line : LinesLocked()) {
+      while (WaitEntry* entry = line->First()) {
+        OnEventLocked(Operation::Of<Operation>(*entry), event, done);
+        ++ended;
+      }
+    }
+    NoteIdleLocked();
+  }
+  DeliverAll(std::move(done));
+  return ended;
+}
+
+// --- The object's own life ---------------------------------------------------
+
+void Object::NoteIdleLocked() {
+  if (removed_ || created() || !IdleLocked()) return;
+  idle_since_ = shared_.Now();
+  ArmExpiryLocked();
+}
+
+void Object::ArmExpiryLocked() {
+  // Not armed anew at each use: when it fires early it looks, and arms again.
+  if (expiry_armed_) return;
+  expiry_armed_ = true;
+  AddRef();  // the timer's
+  shared_.timers.Arm(*this, idle_since_ + kIdleLife);
+}
+
+void Object::OnIdleTimer(Timer& timer) {
+  const auto object = Ref<Object>::Adopt(&static_cast<Object&>(timer));
+  {
+    MutexLock lock(&object->mu_);
+    object->expiry_armed_ = false;
+    if (object->removed_ || object->created() || !object->IdleLocked()) return;
+    if (object->idle_since_ + kIdleLife > object->shared_.Now()) {
+      object->ArmExpiryLocked();
+      return;
+    }
+  }
+  // Not under this lock: the table's comes first. It looks once more.
+  object->shared_.expire(*object);
+}
+
+bool Object::MayRemoveLocked(RemoveIf condition) {
+  switch (condition) {
+    case RemoveIf::kAlways:
+      return true;
+    case RemoveIf::kNotBusy:
+      return !BusyLocked();
+    case RemoveIf::kExpired:
+      return !created() && IdleLocked() &&
+             idle_since_ + kIdleLife <= shared_.Now();
+  }
+  return false;
+}
+
+bool Object::MarkRemoved(RemoveIf condition) {
+  bool drop = false;
+  {
+    MutexLock lock(&mu_);
+    if (removed_ || !MayRemoveLocked(condition)) return false;
+    removed_ = true;
+    drop = expiry_armed_ && shared_.timers.Cancel(*this);
+    if (drop) expiry_armed_ = false;
+  }
+  if (drop) DropRef();  // the timer's; the caller has another
+  return true;
+}
+
+// --- Looking -----------------------------------------------------------------
+
+void Object::ForEachSleeper(absl::FunctionRef<void(Operation&)> visit) {
+  MutexLock lock(&mu_);
+  for (WaitList* line : LinesLocked()) {
+    for (WaitEntry* entry = line->First(); entry != nullptr;
+         entry = line->After(*entry)) {
+      visit(Operation::Of<Operation>(*entry));
+    }
+  }
+}
+
+void Object::DescribeSleepers(const std::vector<uint64_t>& ids,
+                              std::vector<TaskInfo>& infos) {
+  MutexLock lock(&mu_);
+  const absl::Time now = shared_.Now();
+  for (WaitList* line : LinesLocked()) {
+    uint64_t place = 0;
+    for (WaitEntry* entry = line->First(); entry != nullptr;
+         entry = line->After(*entry), ++place) {
+      const Operation& op = Operation::Of<Operation>(*entry);
+      if (!std::binary_search(ids.begin(), ids.end(), op.id_)) continue;
+      TaskInfo& info = infos.emplace_back();
+      info.id = op.id_;
+      info.peer = op.caller_info_->peer;
+      info.caller = op.caller_info_->name;
+      info.state = op.task_.state();
+      info.object = name_;
+      info.kind = kind_;
+      info.condition = op.Describe();
+      info.age = now - op.started_;
+      if (op.deadline_ != absl::InfiniteFuture()) {
+        info.remaining = std::max(op.deadline_ - now, absl::ZeroDuration());
+      }
+      info.place = place;
+      info.exclusive = op.exclusive();
+    }
+  }
+}
+
+}  // namespace waitq::engine

@@ -1,0 +1,234 @@
+// A named object: its lock, its sleepers, and the one way in which sleeps end.
+//
+// Lock order: a shard of the object table, then an object, then the timers.
+// No two objects' locks are held at once. No lock is held while results are
+// delivered.
+
+#ifndef WAITQ_SERVER_ENGINE_OBJECT_H_
+#define WAITQ_SERVER_ENGINE_OBJECT_H_
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/functional/function_ref.h"
+#include "absl/time/time.h"
+#include "core/mutex.h"
+#include "core/timers.h"
+#include "core/wait_queue.h"
+#include "server/engine/limits.h"
+#include "server/engine/operation.h"
+#include "server/engine/ref.h"
+
+namespace waitq::engine {
+
+enum class ObjectKind : uint8_t { kWaitQueue, kCompletion, kPipe };
+
+// "wait queue", "completion", "pipe".
+const char* KindName(ObjectKind kind);
+
+// What all objects of an engine share.
+struct Shared {
+  Shared(const Limits& limits_in, Timers* timers_in, uint64_t first_generation)
+      : limits(limits_in),
+        timers(*timers_in),
+        generation(first_generation),
+        objects("objects", limits.objects),
+        sleepers("sleepers", limits.sleepers),
+        pipe_bytes("pipe-bytes-in-all", limits.pipe_bytes_in_all),
+        bytes_asleep("bytes-asleep", limits.bytes_asleep) {}
+
+  absl::Time Now() const { return timers.clock().Now(); }
+  // The number of one more executed change.
+  uint64_t NextGeneration() { return generation.fetch_add(1) + 1; }
+
+  const Limits limits;
+  Timers& timers;
+  // Removes an object, if it has expired. Set once, by the engine.
+  std::function<void(Object&)> expire;
+  std::atomic<uint64_t> generation;
+  std::atomic<uint64_t> last_operation{0};
+  std::atomic<uint64_t> ended{0};  // operations that slept, and ended
+  std::atomic<bool> draining{false};
+  Budget objects;
+  Budget sleepers;
+  Budget pipe_bytes;
+  Budget bytes_asleep;
+};
+
+// What `ps` shows of a sleeping operation.
+struct TaskInfo {
+  uint64_t id;
+  std::string peer;
+  std::string caller;
+  TaskState state;
+  std::string object;
+  ObjectKind kind;
+  std::string condition;
+  absl::Duration age;
+  std::optional<absl::Duration> remaining;
+  uint64_t place;
+  bool exclusive;
+};
+
+// What Start() did with an operation.
+enum class Started : uint8_t {
+  kEnded,   // it has its result, and will not be delivered
+  kAsleep,  // it will be delivered, once
+  kGone,    // the object was removed; nothing happened
+};
+
+// When an object may be removed.
+enum class RemoveIf : uint8_t {
+  kAlways,
+  kNotBusy,  // no writer handle is open
+  kExpired,  // made by first use, and idle for kIdleLife
+};
+
+// How long an object made by first use stays when it has nothing to remember.
+inline constexpr absl::Duration kIdleLife = absl::Seconds(60);
+
+// Thread safety: any thread may call any public method.
+class Object : public RefCounted, private Timer {
+ public:
+  const std::string& name() const { return name_; }
+  ObjectKind kind() const { return kind_; }
+  uint64_t incarnation() const { return incarnation_; }
+  // Made by Create: stays until Remove.
+  bool created() const { return created_.load(std::memory_order_relaxed); }
+  void MarkCreated() { created_.store(true, std::memory_order_relaxed); }
+
+  // Tests the operation and, if it may and must, puts it to sleep.
+  Started Start(Ref<Operation> operation, const SleepOptions& options)
+      ABSL_LOCKS_EXCLUDED(mu_);
+
+  // Something happened to an operation that may be asleep here. Does nothing
+  // if it has ended already.
+  void OnEvent(Operation& operation, Event event, int signal = 0)
+      ABSL_LOCKS_EXCLUDED(mu_);
+
+  // Ends all sleeps: Event::kDrain or kRemove. Returns how many.
+  uint64_t EndAll(Event event) ABSL_LOCKS_EXCLUDED(mu_);
+
+  // Nobody can use it any more: whoever starts on it gets kGone. To be called
+  // by the table only, which takes the name out. False if it was removed
+  // already, or the condition does not hold.
+  bool MarkRemoved(RemoveIf condition) ABSL_LOCKS_EXCLUDED(mu_);
+
+  bool removed() const ABSL_LOCKS_EXCLUDED(mu_) {
+    MutexLock lock(&mu_);
+    return removed_;
+  }
+  uint64_t sleepers() const ABSL_LOCKS_EXCLUDED(mu_) {
+    MutexLock lock(&mu_);
+    return sleepers_;
+  }
+
+  // Calls `visit` for each sleeper.
+  void ForEachSleeper(absl::FunctionRef<void(Operation&)> visit)
+      ABSL_LOCKS_EXCLUDED(mu_);
+  // Describes those sleepers whose ids, in rising order, are in `ids`.
+  void DescribeSleepers(const std::vector<uint64_t>& ids,
+                        std::vector<TaskInfo>& infos) ABSL_LOCKS_EXCLUDED(mu_);
+
+ protected:
+  Object(Shared* shared, ObjectKind kind, std::string name, bool created);
+  ~Object() override = default;
+
+  // --- What each kind of object says, under its lock ------------------------
+
+  // Where the operation stands in line.
+  virtual WaitList& LineLocked(Operation& operation)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) = 0;
+  // `operation` has come, or was ended by `event` unless served: ends it if its
+  // condition holds.
+  virtual void TestLocked(Operation& operation, DoneList& done)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) = 0;
+  // A sleeper has left the line: others may have waited for that.
+  virtual void AfterLeaveLocked(DoneList&) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {}
+  // The operation goes to sleep; false names the limit that forbids it.
+  virtual const char* ChargeLocked(Operation&)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
+    return nullptr;
+  }
+  // The operation, which was charged, is about to end.
+  virtual void UnchargeLocked(Operation&) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {}
+  // The operation has just ended; what of the object does its result show?
+  virtual void NoteEndLocked(Operation&) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {}
+  // Whether a new operation may not even be tested while the server drains.
+  virtual bool RefusedByDrain(const Operation&) const { return false; }
+  // Whether somebody would be cut off by its removal.
+  virtual bool BusyLocked() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
+    return false;
+  }
+  // Whether there is nothing to remember, sleepers aside.
+  virtual bool BlankLocked() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) = 0;
+  // All lines, for walking over every sleeper.
+  virtual std::vector<WaitList*> LinesLocked()
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) = 0;
+
+  // --- For them --------------------------------------------------------------
+
+  // Ends an operation: the only place that does. Claims it, takes it out of
+  // line and puts it on `done` (unless Start() is about to return it).
+  void FinishLocked(Operation& operation, Ending ending, DoneList& done)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void FinishAtLimitLocked(Operation& operation, const char* limit,
+                           DoneList& done) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+
+  // To be called at the end of whatever may have left it blank.
+  void NoteIdleLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+
+  // Its node in line.
+  static WaitEntry& EntryOf(Operation& operation) { return operation; }
+
+  bool IsAsleepLocked(const Operation& operation) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
+    return operation.ending_ == Ending::kAsleep;
+  }
+  bool RemovedLocked() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
+    return removed_;
+  }
+
+  Shared& shared_;
+  mutable Mutex mu_;
+
+ private:
+  static void OnIdleTimer(Timer& timer);
+  void ArmExpiryLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  bool MayRemoveLocked(RemoveIf condition) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+
+  void SetDeadlineLocked(Operation& operation, const SleepOptions& options)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Why an operation whose condition does not hold may not sleep; kAsleep if it
+  // may.
+  Ending RefusalLocked(Operation& operation, const SleepOptions& options)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void GoToSleepLocked(Operation& operation)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void OnEventLocked(Operation& operation, Event event, DoneList& done)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  bool IdleLocked() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
+    return sleepers_ == 0 && BlankLocked();
+  }
+
+  const ObjectKind kind_;
+  const std::string name_;
+  const uint64_t incarnation_;
+  // Written under the table's lock; read as a hint.
+  std::atomic<bool> created_;
+
+  bool removed_ ABSL_GUARDED_BY(mu_) = false;
+  // The timer of the idle life is armed; it owns a reference then.
+  bool expiry_armed_ ABSL_GUARDED_BY(mu_) = false;
+  uint64_t sleepers_ ABSL_GUARDED_BY(mu_) = 0;
+  absl::Time idle_since_ ABSL_GUARDED_BY(mu_);
+};
+
+}  // namespace waitq::engine
+
+#endif  // WAITQ_SERVER_ENGINE_OBJECT_H_

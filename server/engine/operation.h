@@ -1,0 +1,200 @@
+// An operation: something that a caller wants of an object and may sleep for.
+//
+//   Start() ─► test ─► ended                 (condition true: no sleep)
+//                │
+//                ▼ in line, under the object's lock
+//             asleep ─► wake │ timer │ signal │ caller gone │ removed │ drain
+//                ▼ Object::FinishLocked(): the one place, the one claim
+//             ended ─► its home's thread, after the lock is released
+//
+// An operation is a Task without a thread: the claim is its TryToWake(), which
+// of all who try succeeds for one. It owns an id, and outlives its caller: a
+// caller can be detached from it.
+
+#ifndef WAITQ_SERVER_ENGINE_OPERATION_H_
+#define WAITQ_SERVER_ENGINE_OPERATION_H_
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "core/task.h"
+#include "core/timers.h"
+#include "core/wait_queue.h"
+#include "server/engine/ref.h"
+
+namespace waitq::engine {
+
+class Object;
+class Operation;
+
+// How an operation ended.
+enum class Ending : uint8_t {
+  kAsleep,      // not yet
+  kDone,        // its condition held; bytes moved
+  kTimedOut,    // its timeout, or the end of its call, is there
+  kWouldBlock,  // it was not to sleep
+  kEndOfFile,
+  kCallerGone,
+  kInterrupted,  // by signal()
+  kRemoved,      // its object was
+  kDraining,     // the server does not take new sleeps
+  kNoReaders,    // EPIPE
+  kOverflow,     // its action would overflow the word
+  kLimit,        // limit() was reached
+};
+
+// What may end the sleep of an operation, besides its condition.
+enum class Event : uint8_t {
+  kTimer,         // its timeout has run out
+  kDeadlineNear,  // its call ends too soon for an answer that gives something
+  kSignal,        // one that its state admits
+  kCallerGone,
+  kRemove,
+  kDrain,
+};
+
+// How an operation may sleep.
+struct SleepOptions {
+  TaskState state = kInterruptible;  // or kKillable, kUninterruptible
+  bool nonblock = false;
+  std::optional<absl::Duration> timeout;  // from Start(); not negative
+  // When the call ends for its caller, on the engine's clock. Nothing is handed
+  // over within max(20 ms, 2 %) before it.
+  absl::Time call_deadline = absl::InfiniteFuture();
+};
+
+// Who calls: shared by the operations of one call or connection.
+struct CallerInfo {
+  std::string peer;
+  std::string name;
+};
+
+// Who is told the result.
+class Caller {
+ public:
+  // On the home's thread, once, with no lock held. The operation lives on for
+  // as long as somebody keeps a Ref to it.
+  virtual void OnEnded(Operation& operation) = 0;
+
+ protected:
+  ~Caller() = default;
+};
+
+// Operations that have ended and are on their way home. Owns a reference to
+// each. Not thread-safe.
+class DoneList {
+ public:
+  DoneList() = default;
+  DoneList(DoneList&& other) noexcept
+      : first_(std::exchange(other.first_, nullptr)),
+        last_(std::exchange(other.last_, nullptr)) {}
+  DoneList& operator=(DoneList&&) = delete;
+  ~DoneList();
+
+  bool empty() const { return first_ == nullptr; }
+  void Push(Ref<Operation> operation);
+  Ref<Operation> Pop();
+  // Appends `other`, which is then empty.
+  void Append(DoneList&& other);
+
+ private:
+  Operation* first_ = nullptr;
+  Operation* last_ = nullptr;
+};
+
+// The queue thread that an operation's caller lives on.
+class Home {
+ public:
+  // Calls Operation::Deliver() for each, in order, on its thread. Any thread
+  // may call this; the caller holds no lock of the engine.
+  virtual void Deliver(DoneList done) = 0;
+
+ protected:
+  ~Home() = default;
+};
+
+// Hands each operation to its home, in batches, in order.
+void DeliverAll(DoneList done);
+
+// Base of the operations of each kind of object.
+//
+// Thread safety: what is not const belongs to the object's lock until the
+// operation has ended; after that to its home's thread. The caller belongs to
+// the home's thread always.
+class Operation : public RefCounted, private WaitEntry, private Timer {
+ public:
+  uint64_t id() const { return id_; }
+  const CallerInfo& caller_info() const { return *caller_info_; }
+  // The object that it was started on.
+  Object& object() const { return *object_; }
+
+  // After its end.
+  Ending ending() const { return ending_; }
+  bool slept() const { return slept_; }
+  // What was left of the timeout at the end; none without one. If the ending
+  // is kDone, at least a tick.
+  std::optional<absl::Duration> remaining() const;
+  // If kInterrupted.
+  int signal() const { return signal_; }
+  // If kLimit: which.
+  const char* limit() const { return limit_; }
+
+  // For the home: tells the caller, if there is one still.
+  void Deliver() {
+    if (Caller* caller = std::exchange(caller_, nullptr)) {
+      caller->OnEnded(*this);
+    }
+  }
+  // For the caller, on the home's thread: it will not be told.
+  void Detach() { caller_ = nullptr; }
+
+  // For people, what it waits for: "value == 1".
+  virtual std::string Describe() const = 0;
+
+ protected:
+  // `home` outlives the operation; `caller` until told or detached.
+  Operation(WakeFunction wake, bool exclusive, Home* home, Caller* caller,
+            std::shared_ptr<const CallerInfo> caller_info);
+  ~Operation() override = default;
+
+  // The operation that an object's walk has come to.
+  template <class T>
+  static T& Of(WaitEntry& entry) {
+    return static_cast<T&>(static_cast<Operation&>(entry));
+  }
+  bool WakesIn(TaskState mode) const { return (task_.state() & mode) != 0; }
+
+ private:
+  friend class DoneList;
+  friend class Object;
+  friend void DeliverAll(DoneList done);
+
+  static void OnTimer(Timer& timer);
+
+  Task task_;
+  Ending ending_ = Ending::kAsleep;
+  bool starting_ = false;  // Start() has not returned: it will tell the result
+  bool slept_ = false;
+  bool has_timeout_ = false;
+  bool near_deadline_ends_ = false;  // deadline_ is the call's, not timeout's
+  uint8_t signal_ = 0;
+  uint64_t id_ = 0;
+  Home* const home_;
+  Caller* caller_;
+  Ref<Object> object_;
+  Operation* next_done_ = nullptr;  // DoneList's
+  const char* limit_ = nullptr;
+  absl::Time started_;
+  absl::Time deadline_ = absl::InfiniteFuture();
+  absl::Duration remaining_;
+  const std::shared_ptr<const CallerInfo> caller_info_;
+};
+
+}  // namespace waitq::engine
+
+#endif  // WAITQ_SERVER_ENGINE_OPERATION_H_

@@ -1,0 +1,112 @@
+// A named wait queue: a 64-bit word, and who sleeps until it is right.
+
+#ifndef WAITQ_SERVER_ENGINE_WAIT_QUEUE_OBJECT_H_
+#define WAITQ_SERVER_ENGINE_WAIT_QUEUE_OBJECT_H_
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/status/status.h"
+#include "server/engine/object.h"
+#include "server/engine/operation.h"
+#include "server/engine/word.h"
+
+namespace waitq::engine {
+
+// Sleeps until `condition` holds, then does `then` in the same step.
+class WaitOperation final : public Operation {
+ public:
+  WaitOperation(Condition condition, Action then, bool exclusive, Home* home,
+                Caller* caller, std::shared_ptr<const CallerInfo> caller_info)
+      : Operation(&OnWake, exclusive, home, caller, std::move(caller_info)),
+        condition_(condition),
+        then_(then) {}
+
+  // After its end: the word before and after `then`, and its generation.
+  int64_t value_before() const { return value_before_; }
+  int64_t value_after() const { return value_after_; }
+  uint64_t generation() const { return generation_; }
+
+  std::string Describe() const override { return condition_.ToString(); }
+
+ private:
+  friend class WaitQueueObject;
+  static int OnWake(waitq::WaitEntry& entry, TaskState mode, int wake_flags,
+                    void* key);
+
+  const Condition condition_;
+  const Action then_;
+  int64_t value_before_ = 0;
+  int64_t value_after_ = 0;
+  uint64_t generation_ = 0;
+};
+
+struct WakeOptions {
+  Action update;
+  TaskState mode = kNormal;  // or kInterruptible
+  int nr = 1;                // exclusive sleepers; 0: all
+};
+
+struct WakeResult {
+  uint64_t woken = 0;
+  uint64_t woken_exclusive = 0;
+  int64_t value = 0;
+  uint64_t generation = 0;
+};
+
+struct WordResult {
+  int64_t value = 0;
+  uint64_t generation = 0;
+};
+
+class WaitQueueObject final : public Object {
+ public:
+  static constexpr ObjectKind kKind = ObjectKind::kWaitQueue;
+
+  WaitQueueObject(Shared* shared, std::string name, bool created);
+
+  // Changes the word, then ends the sleepers whose condition holds, in order.
+  // OUT_OF_RANGE if the update overflows. EIDRM if it was just removed: look it
+  // up again.
+  absl::Status WakeUp(const WakeOptions& options, WakeResult& result)
+      ABSL_LOCKS_EXCLUDED(mu_);
+  // Changes the word and wakes nobody; the result has the word as it was.
+  absl::Status Store(int64_t value, WordResult& result)
+      ABSL_LOCKS_EXCLUDED(mu_);
+  WordResult Get() const ABSL_LOCKS_EXCLUDED(mu_);
+
+ private:
+  friend class WaitOperation;
+  struct Walk;
+
+  WaitList& LineLocked(Operation&) override
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
+    return line_;
+  }
+  void TestLocked(Operation& operation, DoneList& done) override
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // True if the operation has ended.
+  bool TryLocked(WaitOperation& operation, bool woken, DoneList& done)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void NoteEndLocked(Operation& operation) override
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  bool BlankLocked() const override ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
+    return value_ == 0;
+  }
+  std::vector<WaitList*> LinesLocked() override
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
+    return {&line_};
+  }
+
+  int64_t value_ ABSL_GUARDED_BY(mu_) = 0;
+  uint64_t generation_ ABSL_GUARDED_BY(mu_);
+  WaitList line_ ABSL_GUARDED_BY(mu_);
+};
+
+}  // namespace waitq::engine
+
+#endif  // WAITQ_SERVER_ENGINE_WAIT_QUEUE_OBJECT_H_
