@@ -153,6 +153,10 @@ class Operation : public RefCounted, private WaitEntry, private Timer {
   // For the caller, on the home's thread: it will not be told.
   void Detach() { caller_ = nullptr; }
 
+  // Whether it has moved bytes: then it has succeeded in part, whatever ended
+  // it.
+  virtual bool moved_bytes() const { return false; }
+
   // For people, what it waits for: "value == 1".
   virtual std::string Describe() const = 0;
 

@@ -105,6 +105,7 @@ class WriteOperation final : public Operation {
   // offset after it.
   uint64_t accepted_bytes() const { return total_bytes_ - left_.size(); }
   uint64_t offset() const { return offset_; }
+  bool moved_bytes() const override { return accepted_bytes() > 0; }
 
   std::string Describe() const override;
 

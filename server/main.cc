@@ -1,0 +1,188 @@
+// waitqd: flags, start, wait, drain.
+
+#include <malloc.h>
+#include <sys/resource.h>
+
+#include <csignal>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <ctime>
+#include <memory>
+#include <string>
+
+#include "CLI/CLI.hpp"
+#include "absl/strings/str_cat.h"
+#include "absl/synchronization/mutex.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
+#include "grpc/support/log.h"
+#include "server/rpc/server.h"
+#include "spdlog/sinks/stdout_color_sinks.h"
+#include "spdlog/spdlog.h"
+
+namespace waitq {
+namespace {
+
+constexpr int kUsageError = 2;
+
+struct Flags {
+  rpc::ServerOptions server;
+  std::string grace = "10s";
+  bool verbose = false;
+};
+
+void AddFlags(CLI::App& app, Flags& flags) {
+  rpc::ServerOptions& server = flags.server;
+  engine::Limits& limits = server.limits;
+  app.add_option("--listen", server.listen,
+                 "HOST:PORT, [IPV6]:PORT or unix:PATH; port 0 takes a free one")
+      ->capture_default_str();
+  app.add_flag("--insecure", server.insecure,
+               "Listen on an address that others can reach, without encryption "
+               "or any check of who they are");
+  app.add_option("--queues", server.queues,
+                 "Completion queues, with a thread each; 0: four a core")
+      ->check(CLI::Range(0, 1024))
+      ->capture_default_str();
+  app.add_option("--grace", flags.grace,
+                 "After SIGTERM, how long readers may take to empty the pipes")
+      ->capture_default_str();
+  app.add_flag("--verbose", flags.verbose, "Log what gRPC says, too");
+
+  const auto count = [&](const char* name, uint64_t& limit, const char* what) {
+    app.add_option(name, limit, what)->capture_default_str()->group("Limits");
+  };
+  const auto bytes = [&](const char* name, uint64_t& limit, const char* what) {
+    app.add_option(name, limit, what)
+        ->transform(CLI::AsSizeValue(/*kb_is_1000=*/false))
+        ->capture_default_str()
+        ->group("Limits");
+  };
+  count("--objects", limits.objects, "Named objects");
+  count("--sleepers", limits.sleepers, "Calls asleep");
+  count("--sleepers-per-object", limits.sleepers_per_object,
+        "Calls asleep on one object");
+  bytes("--pipe-bytes", limits.pipe_bytes, "Capacity of one pipe");
+  bytes("--pipe-bytes-in-all", limits.pipe_bytes_in_all, "Bytes in all pipes");
+  bytes("--bytes-asleep", limits.bytes_asleep,
+        "Bytes of writes that sleep, in all");
+  bytes("--message-bytes", limits.message_bytes, "One message");
+}
+
+int Fail(const std::string& message) {
+  std::fprintf(stderr, "waitqd: %s\n", message.c_str());
+  return kUsageError;
+}
+
+// What gRPC logs is about its own insides; we report errors ourselves.
+void LogOfGrpc(gpr_log_func_args* args) {
+  spdlog::debug("grpc: {} ({}:{})", args->message, args->file, args->line);
+}
+
+void SetUpLog(bool verbose) {
+  spdlog::set_default_logger(spdlog::stderr_color_mt("waitqd"));
+  spdlog::set_pattern("%Y-%m-%dT%H:%M:%S.%e %l %v");
+  spdlog::set_level(verbose ? spdlog::level::debug : spdlog::level::info);
+  gpr_set_log_function(&LogOfGrpc);
+}
+
+// gRPC never accepts again on a listener that once ran out of descriptors.
+void RaiseDescriptorLimit() {
+  rlimit limit;
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  limit.rlim_cur = limit.rlim_max;
+  setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+// Waits for one of `signals`, at most for `timeout`; 0 if none came.
+int WaitForSignal(const sigset_t& signals, absl::Duration timeout) {
+  const timespec wait = absl::ToTimespec(timeout);
+  const int signal = sigtimedwait(&signals, nullptr, &wait);
+  return signal > 0 ? signal : 0;
+}
+
+// Gives memory back to the system after many sleepers have gone: glibc would
+// keep it. Off the threads that serve, and seldom.
+class MemoryKeeper {
+ public:
+  explicit MemoryKeeper(const engine::Engine& engine) : engine_(engine) {}
+
+  // To be called about once a second.
+  void Tick() {
+    constexpr uint64_t kManySleepers = 5000;
+    const uint64_t ended = engine_.ended();
+    if (ended - trimmed_at_ < kManySleepers) return;
+    trimmed_at_ = ended;
+    malloc_trim(0);
+  }
+
+ private:
+  const engine::Engine& engine_;
+  uint64_t trimmed_at_ = 0;
+};
+
+void Drain(rpc::Server& server, absl::Duration grace, const sigset_t& stop) {
+  spdlog::info("draining, for {} at most; {} calls asleep",
+               absl::FormatDuration(grace), server.engine().asleep());
+  const absl::Time deadline = absl::Now() + grace;
+  server.Drain();
+  while (absl::Now() < deadline && !server.engine().UnreadPipes().empty()) {
+    if (WaitForSignal(stop, absl::Milliseconds(50)) == 0) continue;
+    spdlog::info("second signal: stopping at once");
+    break;
+  }
+  for (const auto& [name, bytes] : server.engine().UnreadPipes()) {
+    spdlog::warn("{}: {} bytes were not read", name, bytes);
+  }
+  // A moment for answers that are on their way; then what is left is cut.
+  server.Shutdown(absl::Now() + absl::Milliseconds(500));
+  spdlog::info("stopped");
+}
+
+int Run(int argc, char** argv) {
+  // Debian's abseil checks lock orders at each lock, and aborts.
+  absl::SetMutexDeadlockDetectionMode(absl::OnDeadlockCycle::kIgnore);
+
+  Flags flags;
+  CLI::App app("Hosts named wait queues, completions and pipes over gRPC.",
+               "waitqd");
+  AddFlags(app, flags);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::CallForHelp&) {
+    std::fputs(app.help().c_str(), stdout);
+    return 0;
+  } catch (const CLI::ParseError& error) {
+    return Fail(error.what());
+  }
+  absl::Duration grace;
+  if (!absl::ParseDuration(flags.grace, &grace) ||
+      grace < absl::ZeroDuration()) {
+    return Fail(absl::StrCat("--grace: bad duration '", flags.grace, "'"));
+  }
+
+  SetUpLog(flags.verbose);
+  RaiseDescriptorLimit();
+  // Before any thread is there: all inherit it.
+  sigset_t stop;
+  sigemptyset(&stop);
+  sigaddset(&stop, SIGTERM);
+  sigaddset(&stop, SIGINT);
+  pthread_sigmask(SIG_BLOCK, &stop, nullptr);
+
+  auto server = rpc::Server::Start(flags.server);
+  if (!server.ok()) return Fail(std::string(server.status().message()));
+  std::printf("waitqd listening on %s\n", (*server)->address().c_str());
+  std::fflush(stdout);
+
+  MemoryKeeper memory((*server)->engine());
+  while (WaitForSignal(stop, absl::Seconds(1)) == 0) memory.Tick();
+  Drain(**server, grace, stop);
+  return 0;
+}
+
+}  // namespace
+}  // namespace waitq
+
+int main(int argc, char** argv) { return waitq::Run(argc, argv); }

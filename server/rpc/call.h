@@ -1,0 +1,51 @@
+// What unary calls and streams have in common: their context, their caller,
+// and bytes from and to messages.
+
+#ifndef WAITQ_SERVER_RPC_CALL_H_
+#define WAITQ_SERVER_RPC_CALL_H_
+
+#include <memory>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "google/protobuf/message_lite.h"
+#include "grpcpp/server_context.h"
+#include "grpcpp/support/byte_buffer.h"
+#include "server/engine/engine.h"
+#include "server/rpc/call_queue.h"
+
+namespace waitq::rpc {
+
+// Parses a request. INVALID_ARGUMENT if it is no such message (EINVAL) or above
+// the limit of one (EMSGSIZE).
+absl::Status ParseRequest(const engine::Engine& engine,
+                          grpc::ByteBuffer& bytes,
+                          google::protobuf::MessageLite& message);
+
+grpc::ByteBuffer Serialize(const google::protobuf::MessageLite& message);
+
+// Who calls, for `ps`: the peer's address and the name it gives itself.
+// INVALID_ARGUMENT if the name is too long.
+absl::Status MakeCallerInfo(const grpc::ServerContext& context,
+                            const std::string& name,
+                            std::shared_ptr<const engine::CallerInfo>& info);
+
+// When the call ends for its caller, on the engine's clock.
+absl::Time CallDeadline(const grpc::ServerContext& context);
+
+// A tag that calls a member function of the call that it is part of.
+template <class Call>
+class CallTag final : public Tag {
+ public:
+  CallTag(Call* call, void (Call::*done)(bool ok)) : call_(*call), done_(done) {}
+  void Proceed(bool ok) override { (call_.*done_)(ok); }
+
+ private:
+  Call& call_;
+  void (Call::*const done_)(bool ok);
+};
+
+}  // namespace waitq::rpc
+
+#endif  // WAITQ_SERVER_RPC_CALL_H_

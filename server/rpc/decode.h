@@ -1,0 +1,57 @@
+// What messages say, in the engine's terms; and the few ways back that several
+// services need.
+
+#ifndef WAITQ_SERVER_RPC_DECODE_H_
+#define WAITQ_SERVER_RPC_DECODE_H_
+
+#include <optional>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "google/protobuf/duration.pb.h"
+#include "server/engine/engine.h"
+#include "server/engine/operation.h"
+#include "server/engine/word.h"
+#include "waitq/v1/common.pb.h"
+#include "waitq/v1/pipes.pb.h"
+#include "waitq/v1/wait_queues.pb.h"
+
+namespace waitq::rpc {
+
+// All of these return INVALID_ARGUMENT (EINVAL), naming the field, for what the
+// protos do not allow.
+
+absl::Status Decode(const v1::Condition& message,
+                    engine::Condition& condition);
+absl::Status Decode(const v1::Action& message, engine::Action& action);
+engine::PipeOptionsRequest Decode(const v1::PipeOptions& message);
+
+// Whether a call may be uninterruptible: one that takes would take for nobody.
+enum class MaySleepOn { kNo, kYes };
+
+absl::Status DecodeSleepState(v1::Sleep sleep, MaySleepOn may_sleep_on,
+                              TaskState& state);
+absl::Status DecodeTimeout(const google::protobuf::Duration& message,
+                           std::optional<absl::Duration>& timeout);
+
+// The fields timeout, nonblock and sleep of a request.
+template <class Request>
+absl::Status DecodeSleep(const Request& request, MaySleepOn may_sleep_on,
+                         engine::SleepOptions& options) {
+  options.nonblock = request.nonblock();
+  absl::Status status =
+      DecodeSleepState(request.sleep(), may_sleep_on, options.state);
+  if (status.ok() && request.has_timeout()) {
+    status = DecodeTimeout(request.timeout(), options.timeout);
+  }
+  return status;
+}
+
+v1::ObjectKind EncodeKind(engine::ObjectKind kind);
+
+// The page size of a list request: 1000 if 0.
+absl::Status DecodePageSize(uint32_t page_size, size_t& size);
+
+}  // namespace waitq::rpc
+
+#endif  // WAITQ_SERVER_RPC_DECODE_H_

@@ -1,0 +1,117 @@
+// waitq.v1.WaitQueues: decode, call the engine, encode.
+
+#include <cerrno>
+
+#include "server/engine/error.h"
+#include "server/rpc/decode.h"
+#include "server/rpc/services.h"
+#include "server/rpc/status_map.h"
+#include "server/rpc/unary_call.h"
+#include "transport/duration.h"
+#include "waitq/v1/wait_queues.pb.h"
+
+namespace waitq::rpc {
+namespace {
+
+void AnswerWait(UnaryCall& call, engine::Operation& operation) {
+  const auto& op = static_cast<engine::WaitOperation&>(operation);
+  v1::WaitResponse response;
+  response.set_outcome(OutcomeOf(op.ending()));
+  response.set_value_before(op.value_before());
+  response.set_value_after(op.value_after());
+  response.set_generation(op.generation());
+  if (const auto remaining = op.remaining()) {
+    *response.mutable_remaining() = ToWire(*remaining);
+  }
+  response.set_slept(op.slept());
+  call.Reply(response);
+}
+
+void Wait(UnaryCall& call, const v1::WaitRequest& request) {
+  engine::Condition condition;
+  engine::Action then;
+  absl::Status status;
+  if (request.has_condition()) status = Decode(request.condition(), condition);
+  if (status.ok() && request.has_then()) status = Decode(request.then(), then);
+  if (!status.ok()) return call.Fail(status);
+  engine::SleepOptions options;
+  std::shared_ptr<const engine::CallerInfo> caller;
+  if (!call.GetSleep(request, MaySleepOn::kNo, options, caller)) return;
+
+  const bool exclusive =
+      request.has_exclusive() ? request.exclusive() : request.has_then();
+  auto op = engine::MakeRef<engine::WaitOperation>(
+      condition, then, exclusive, call.home(), call.caller(),
+      std::move(caller));
+  call.Sleep(op, call.engine().Wait(request.name(), op, options), &AnswerWait);
+}
+
+void WakeUp(UnaryCall& call, const v1::WakeUpRequest& request) {
+  engine::WakeOptions options;
+  if (request.has_update()) {
+    const absl::Status status = Decode(request.update(), options.update);
+    if (!status.ok()) return call.Fail(status);
+  }
+  switch (request.mode()) {
+    case v1::WakeUpRequest::MODE_UNSPECIFIED:
+    case v1::WakeUpRequest::MODE_NORMAL:
+      break;
+    case v1::WakeUpRequest::MODE_INTERRUPTIBLE:
+      options.mode = kInterruptible;
+      break;
+    default:
+      return call.Fail(engine::MakeError(EINVAL, "mode: unknown value"));
+  }
+  if (request.has_nr()) {
+    if (request.all()) {
+      return call.Fail(engine::MakeError(EINVAL, "nr: not beside `all`"));
+    }
+    if (request.nr() == 0 || request.nr() > INT32_MAX) {
+      return call.Fail(engine::MakeError(
+          EINVAL, "nr: it is 1 to 2147483647; to wake all, say `all`"));
+    }
+    options.nr = static_cast<int>(request.nr());
+  }
+  if (request.all()) options.nr = 0;
+
+  const auto result = call.engine().WakeUp(request.name(), options);
+  if (!result.ok()) return call.Fail(result.status());
+  v1::WakeUpResponse response;
+  response.set_woken(result->woken);
+  response.set_woken_exclusive(result->woken_exclusive);
+  response.set_value(result->value);
+  response.set_generation(result->generation);
+  call.Reply(response);
+}
+
+void Get(UnaryCall& call, const v1::GetRequest& request) {
+  const auto result = call.engine().Get(request.name());
+  if (!result.ok()) return call.Fail(result.status());
+  v1::GetResponse response;
+  response.set_value(result->value);
+  response.set_generation(result->generation);
+  call.Reply(response);
+}
+
+void Store(UnaryCall& call, const v1::StoreRequest& request) {
+  const auto result = call.engine().Store(request.name(), request.value());
+  if (!result.ok()) return call.Fail(result.status());
+  v1::StoreResponse response;
+  response.set_value_before(result->value);
+  response.set_generation(result->generation);
+  call.Reply(response);
+}
+
+}  // namespace
+
+ServiceMethods WaitQueuesMethods() {
+  return {v1::WaitRequest::descriptor()->file()->FindServiceByName(
+              "WaitQueues"),
+          {Unary<v1::WaitRequest, &Wait>("Wait"),
+           Unary<v1::WakeUpRequest, &WakeUp>("WakeUp"),
+           Unary<v1::GetRequest, &Get>("Get"),
+           Unary<v1::StoreRequest, &Store>("Store")},
+          {}};
+}
+
+}  // namespace waitq::rpc

@@ -1,0 +1,193 @@
+// waitq.v1.Pipes.WriteStream: a writer handle.
+//
+// One message of data is taken at a time, and the next is asked for when it is
+// in the pipe: so a full pipe stops the client through gRPC's flow control.
+
+#include "server/rpc/write_stream.h"
+
+#include <cerrno>
+#include <memory>
+#include <optional>
+#include <utility>
+
+#include "server/engine/error.h"
+#include "server/rpc/decode.h"
+#include "server/rpc/status_map.h"
+#include "waitq/v1/pipes.pb.h"
+
+namespace waitq::rpc {
+namespace {
+
+class WriteStreamCall final : public StreamCall {
+ public:
+  explicit WriteStreamCall(const Parts& parts) : StreamCall(parts) {}
+
+ private:
+  void OnMessage(grpc::ByteBuffer& message) override;
+  void OnNoMoreMessages() override;
+  void OnWritten(bool ok) override;
+  void OnOperationEnded(engine::Operation& op) override;
+  void OnGone() override;
+
+  absl::Status Open(const v1::WriteStreamRequest::Open& open);
+  void Append(absl::Cord data);
+  // An operation has ended: takes the next message, or ends the stream.
+  void Answer(engine::WriteOperation& op);
+  // Tells the client what has been accepted: now, or after the write that is
+  // under way. With an outcome, or before a failure, for the last time.
+  void Report();
+  void End(v1::Outcome outcome);
+  void Fail(const absl::Status& status);
+  void CloseHandle(bool clean);
+
+  std::unique_ptr<engine::PipeWriter> writer_;
+  bool opened_ = false;
+  engine::SleepOptions sleep_;
+  std::shared_ptr<const engine::CallerInfo> caller_;
+  v1::WriteStreamResponse progress_;
+  bool unreported_ = false;         // progress_ has not been sent
+  bool last_sent_ = false;          // it has, with its outcome
+  std::optional<absl::Status> failure_;  // the call ends with it
+};
+
+void WriteStreamCall::OnMessage(grpc::ByteBuffer& message) {
+  v1::WriteStreamRequest request;
+  absl::Status status = ParseRequest(engine(), message, request);
+  if (status.ok() && request.has_open() == opened_) {
+    status = engine::MakeError(
+        EINVAL, "the first message opens the stream, and only the first");
+  }
+  if (status.ok() && request.has_open()) {
+    status = Open(request.open());
+    if (status.ok()) StartRead();
+  } else if (status.ok()) {
+    Append(absl::Cord(std::move(*request.mutable_data())));
+  }
+  if (!status.ok()) Fail(status);
+}
+
+absl::Status WriteStreamCall::Open(const v1::WriteStreamRequest::Open& open) {
+  absl::Status status = DecodeSleep(open, MaySleepOn::kYes, sleep_);
+  if (status.ok()) status = MakeCallerInfo(context(), open.caller(), caller_);
+  if (!status.ok()) return status;
+  sleep_.call_deadline = CallDeadline(context());
+  auto writer = engine().OpenWriter(open.name(), Decode(open.options()));
+  if (!writer.ok()) return writer.status();
+  writer_ = *std::move(writer);
+  opened_ = true;
+  progress_.set_offset(writer_->pipe().Stat().write_offset);
+  progress_.set_incarnation(writer_->pipe().incarnation());
+  Report();
+  return absl::OkStatus();
+}
+
+void WriteStreamCall::Append(absl::Cord data) {
+  auto op = engine::MakeRef<engine::WriteOperation>(
+      std::move(data), writer_.get(), home(), caller(), caller_);
+  switch (engine().Write(*writer_, op, sleep_)) {
+    case engine::Started::kEnded:
+      return Answer(*op);
+    case engine::Started::kAsleep:
+      return Await(op, /*runs_on=*/sleep_.state == kUninterruptible);
+    case engine::Started::kGone:
+      return Fail(RemovedError(writer_->pipe().name()));
+  }
+}
+
+void WriteStreamCall::OnOperationEnded(engine::Operation& op) {
+  Answer(static_cast<engine::WriteOperation&>(op));
+}
+
+void WriteStreamCall::Answer(engine::WriteOperation& op) {
+  if (finished()) {  // it has run on; nobody is told, and the file is not whole
+    return CloseHandle(/*clean=*/false);
+  }
+  if (op.accepted_bytes() > 0) {
+    progress_.set_accepted_bytes(progress_.accepted_bytes() +
+                                 op.accepted_bytes());
+    progress_.set_offset(op.offset());
+  }
+  if (op.slept()) progress_.set_sleeps(progress_.sleeps() + 1);
+  if (const absl::Status failure = FailureOf(op); !failure.ok()) {
+    return Fail(failure);
+  }
+  if (op.ending() != engine::Ending::kDone) {
+    CloseHandle(/*clean=*/false);  // what was sent is not all there
+    return End(OutcomeOf(op.ending()));
+  }
+  Report();
+  StartRead();
+}
+
+void WriteStreamCall::OnNoMoreMessages() {
+  if (failure_.has_value() || progress_.outcome() != v1::OUTCOME_UNSPECIFIED) {
+    return;
+  }
+  if (!opened_) {
+    return Fail(engine::MakeError(EINVAL, "the stream was never opened"));
+  }
+  // All is accepted: each message was, before the next was asked for. Whether
+  // the client closed its side or died, only the last response can tell: it
+  // goes out, or fails. So the handle is closed when that is known.
+  End(v1::OUTCOME_DONE);
+}
+
+void WriteStreamCall::End(v1::Outcome outcome) {
+  progress_.set_outcome(outcome);
+  Report();
+}
+
+void WriteStreamCall::Report() {
+  unreported_ = true;
+  if (writing()) return;
+  unreported_ = false;
+  last_sent_ = progress_.outcome() != v1::OUTCOME_UNSPECIFIED;
+  StartWrite(progress_);
+}
+
+void WriteStreamCall::OnWritten(bool ok) {
+  if (!ok && !awaiting()) {
+    CloseHandle(/*clean=*/false);
+    return Finish(CallerGoneError());
+  }
+  if (!ok) return;  // the caller has gone, and its operation ends for that
+  if (last_sent_) {
+    CloseHandle(/*clean=*/true);
+    return Finish(absl::OkStatus());
+  }
+  if (unreported_) return Report();
+  if (failure_.has_value()) Finish(*failure_);
+}
+
+void WriteStreamCall::Fail(const absl::Status& status) {
+  CloseHandle(/*clean=*/false);
+  failure_ = status;
+  if (!opened_) return Finish(status);
+  Report();  // how much was accepted, before the status
+}
+
+void WriteStreamCall::OnGone() {
+  if (finished()) return;
+  if (awaiting()) {
+    // If it runs on, the handle stays open for it.
+    if (sleep_.state == kUninterruptible) Finish(CallerGoneError());
+    return;
+  }
+  if (writing()) return;  // fails, and finishes the call
+  CloseHandle(/*clean=*/false);
+  Finish(CallerGoneError());
+}
+
+void WriteStreamCall::CloseHandle(bool clean) {
+  if (writer_ == nullptr) return;
+  engine::PipeObject& pipe = writer_->pipe();
+  pipe.Close(std::move(writer_), clean);
+}
+
+}  // namespace
+
+StreamCall* MakeWriteStream(const StreamCall::Parts& parts) {
+  return new WriteStreamCall(parts);
+}
+
+}  // namespace waitq::rpc
