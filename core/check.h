@@ -14,9 +14,9 @@ namespace waitq {
 
 }  // namespace waitq
 
-#define WAITQ_CHECK(condition, rule)                             \
-  (__builtin_expect(static_cast<bool>(condition), true)          \
-       ? static_cast<void>(0)                                    \
+#define WAITQ_CHECK(condition, rule)                    \
+  (__builtin_expect(static_cast<bool>(condition), true) \
+       ? static_cast<void>(0)                           \
        : ::waitq::CheckFailed(__FILE__, __LINE__, #condition, rule))
 
 #endif  // WAITQ_CORE_CHECK_H_

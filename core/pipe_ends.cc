@@ -63,8 +63,7 @@ bool PipeEnds::IsBrokenFor(const Writer* writer) const {
 }
 
 bool PipeEnds::Idle() const {
-  return readers_ == 0 && writers_ == 0 &&
-         (ends_.empty() || ends_.back().seen);
+  return readers_ == 0 && writers_ == 0 && (ends_.empty() || ends_.back().seen);
 }
 
 }  // namespace waitq

@@ -85,9 +85,9 @@ class PipeEnds {
 
   uint32_t readers_ = 0;
   uint32_t writers_ = 0;
-  bool writer_died_ = false;      // since the last end
-  uint64_t departures_ = 0;       // times that the last reader left
-  uint64_t last_serial_ = 0;      // of the ends
+  bool writer_died_ = false;  // since the last end
+  uint64_t departures_ = 0;   // times that the last reader left
+  uint64_t last_serial_ = 0;  // of the ends
   // By offset. All but the last are broken and unseen.
   std::deque<End> ends_;
 };

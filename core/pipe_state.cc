@@ -27,8 +27,7 @@ size_t PipeState::Mergeable(size_t n, bool first) const {
 
 size_t PipeState::Room(size_t n, bool whole, bool first) const {
   const size_t merged = Mergeable(n, first);
-  const size_t room =
-      std::min(n, merged + free_slots() * options_.slot_bytes);
+  const size_t room = std::min(n, merged + free_slots() * options_.slot_bytes);
   return whole && room < n ? 0 : room;
 }
 
@@ -45,9 +44,9 @@ void PipeState::Append(absl::Cord data, bool first) {
       left -= piece;
     }
   }
-  WAITQ_CHECK(contents_.size() <= options_.capacity_bytes &&
-                  used_.size() <= slots(),
-              "a pipe holds more than its capacity");
+  WAITQ_CHECK(
+      contents_.size() <= options_.capacity_bytes && used_.size() <= slots(),
+      "a pipe holds more than its capacity");
 }
 
 absl::Cord PipeState::Take(size_t n) {

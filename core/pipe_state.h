@@ -55,9 +55,7 @@ class PipeState {
   absl::Cord Take(size_t n);
 
  private:
-  size_t slots() const {
-    return options_.capacity_bytes / options_.slot_bytes;
-  }
+  size_t slots() const { return options_.capacity_bytes / options_.slot_bytes; }
   size_t free_slots() const;
   // How many bytes of a write of n go into the last slot.
   size_t Mergeable(size_t n, bool first) const;

@@ -5,14 +5,12 @@
 namespace waitq {
 namespace {
 
-constexpr SignalSet kDefaultIgnored = SignalSet::Of(SIGCHLD) |
-                                      SignalSet::Of(SIGCONT) |
-                                      SignalSet::Of(SIGURG) |
-                                      SignalSet::Of(SIGWINCH);
-constexpr SignalSet kDefaultStop = SignalSet::Of(SIGSTOP) |
-                                   SignalSet::Of(SIGTSTP) |
-                                   SignalSet::Of(SIGTTIN) |
-                                   SignalSet::Of(SIGTTOU);
+constexpr SignalSet kDefaultIgnored =
+    SignalSet::Of(SIGCHLD) | SignalSet::Of(SIGCONT) | SignalSet::Of(SIGURG) |
+    SignalSet::Of(SIGWINCH);
+constexpr SignalSet kDefaultStop =
+    SignalSet::Of(SIGSTOP) | SignalSet::Of(SIGTSTP) | SignalSet::Of(SIGTTIN) |
+    SignalSet::Of(SIGTTOU);
 constexpr SignalSet kDefaultCoreDump =
     SignalSet::Of(SIGQUIT) | SignalSet::Of(SIGILL) | SignalSet::Of(SIGTRAP) |
     SignalSet::Of(SIGABRT) | SignalSet::Of(SIGFPE) | SignalSet::Of(SIGSEGV) |

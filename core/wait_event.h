@@ -70,9 +70,9 @@ Ticks WaitEventStateTimeout(WaitQueue& queue, TaskState state, Ticks timeout,
     return is_true || left == 0;
   };
   if (done()) return left;
-  const int interrupted = WaitEventLoop(
-      queue, state, 0, done,
-      [&] { left = Task::Current().ScheduleTimeout(left); });
+  const int interrupted = WaitEventLoop(queue, state, 0, done, [&] {
+    left = Task::Current().ScheduleTimeout(left);
+  });
   return interrupted != 0 ? interrupted : left;
 }
 
@@ -86,8 +86,7 @@ void WaitEvent(WaitQueue& queue, Condition&& condition) {
 
 // wait_event_timeout().
 template <class Condition>
-Ticks WaitEventTimeout(WaitQueue& queue, Condition&& condition,
-                       Ticks timeout) {
+Ticks WaitEventTimeout(WaitQueue& queue, Condition&& condition, Ticks timeout) {
   return internal::WaitEventStateTimeout(queue, kUninterruptible, timeout,
                                          condition);
 }

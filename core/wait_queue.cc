@@ -39,8 +39,8 @@ void InsertBefore(WaitLink* place, WaitLink* link) {
 void WaitList::AddHead(WaitEntry& entry) {
   WAITQ_CHECK(!entry.queued(), "a wait entry is queued twice");
   WaitLink* place = head_.next;
-  while (place != &head_ && (static_cast<WaitEntry*>(place)->flags_ &
-                             WaitEntry::kPriority) != 0) {
+  while (place != &head_ &&
+         (static_cast<WaitEntry*>(place)->flags_ & WaitEntry::kPriority) != 0) {
     place = place->next;
   }
   InsertBefore(place, &entry);

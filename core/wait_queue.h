@@ -118,8 +118,7 @@ class WaitList {
 
  private:
   WaitEntry* Next(WaitLink* link) {
-    return link->next == &head_ ? nullptr
-                                : static_cast<WaitEntry*>(link->next);
+    return link->next == &head_ ? nullptr : static_cast<WaitEntry*>(link->next);
   }
 
   WaitLink head_;

@@ -1,7 +1,7 @@
 #!/bin/bash
 # Checks that dependencies point only where docs/architecture.md lets them:
 # server/rpc -> server/engine -> core -> abseil; server/rpc and client ->
-# transport and proto; client/cli and load -> client.
+# transport and proto; client/cli -> client.
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
 
@@ -14,14 +14,12 @@ wire="($protobuf + $grpc + //proto/... + //transport/...)"
 forbidden_paths="
 //core/...           | (//... except //core/... except //third_party/absl/...) + $wire
 //server/engine/...  | //server/rpc/... + //client/... + $wire
-//server/engine/...  | //server:all + //load/...
-//server/rpc/...     | //client/... + //load/...
-//transport/...      | //server/... + //client/... + //load/... + //core/...
-//client/...         | //server/... + //load/...
-//client/session/... | $grpc
-//load/...           | //server/...
+//server/engine/...  | //server:all
+//server/rpc/...     | //client/...
+//transport/...      | //server/... + //client/... + //core/...
+//client/...         | //server/...
 //proto/...          | //... except //proto/... except //third_party/...
-//... except //tests/... except //bench/... | //tests/...
+//... except //tests/... | //tests/...
 "
 
 # folder | pattern: system headers are visible to every compilation, so Bazel
@@ -29,7 +27,6 @@ forbidden_paths="
 forbidden_includes='
 core           | (grpc|grpcpp|google|waitq|spdlog|CLI|fmt)/
 server/engine  | (grpc|grpcpp|google|waitq|CLI)/
-client/session | (grpc|grpcpp)/
 transport      | (CLI)/
 '
 

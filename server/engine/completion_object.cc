@@ -12,7 +12,8 @@ struct CompletionObject::Walk {
   uint64_t woken = 0;
 };
 
-int CompletionOperation::OnWake(waitq::WaitEntry& entry, TaskState, int, void* key) {
+int CompletionOperation::OnWake(waitq::WaitEntry& entry, TaskState, int,
+                                void* key) {
   auto& op = Of<CompletionOperation>(entry);
   auto& walk = *static_cast<CompletionObject::Walk*>(key);
   walk.completion.mu_.AssertHeld();

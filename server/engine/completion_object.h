@@ -65,8 +65,7 @@ class CompletionObject final : public Object {
   friend class CompletionOperation;
   struct Walk;
 
-  WaitList& LineLocked(Operation&) override
-      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
+  WaitList& LineLocked(Operation&) override ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
     return line_;
   }
   void TestLocked(Operation& operation, DoneList& done) override

@@ -11,11 +11,11 @@ namespace waitq::engine {
 namespace {
 
 absl::Status WrongKind(const Object& object, ObjectKind wanted) {
-  return MakeError(ENXIO,
-                   absl::StrCat(object.name(), ": is a ",
-                                KindName(object.kind()), ", not a ",
-                                KindName(wanted)),
-                   {{"object", object.name()}});
+  return MakeError(
+      ENXIO,
+      absl::StrCat(object.name(), ": is a ", KindName(object.kind()),
+                   ", not a ", KindName(wanted)),
+      {{"object", object.name()}});
 }
 
 absl::Status NoSuchObject(absl::string_view name) {
@@ -44,10 +44,9 @@ Engine::~Engine() = default;
 template <class T, class Make>
 absl::StatusOr<Ref<T>> Engine::FindOrMake(absl::string_view name, Make make) {
   if (absl::Status status = CheckName(name); !status.ok()) return status;
-  absl::StatusOr<Ref<Object>> object =
-      table_.FindOrMake(name, [&](std::string made) -> Ref<Object> {
-        return make(std::move(made));
-      });
+  absl::StatusOr<Ref<Object>> object = table_.FindOrMake(
+      name,
+      [&](std::string made) -> Ref<Object> { return make(std::move(made)); });
   if (!object.ok()) return object.status();
   if ((*object)->kind() != T::kKind) return WrongKind(**object, T::kKind);
   return Ref<T>::Adopt(static_cast<T*>(object->Release()));
@@ -91,12 +90,12 @@ absl::StatusOr<PipeOptions> Engine::Resolve(absl::string_view name,
       std::min(options.atomic_max_bytes, options.capacity_bytes));
   if (options.atomic_max_bytes < 1 ||
       options.atomic_max_bytes > options.capacity_bytes) {
-    return MakeError(EINVAL,
-                     absl::StrCat(name, ": atomic_max of ",
-                                  options.atomic_max_bytes,
-                                  " bytes: it is 1 to the capacity, ",
-                                  options.capacity_bytes, " bytes"),
-                     {{"object", std::string(name)}, {"limit", "capacity"}});
+    return MakeError(
+        EINVAL,
+        absl::StrCat(name, ": atomic_max of ", options.atomic_max_bytes,
+                     " bytes: it is 1 to the capacity, ",
+                     options.capacity_bytes, " bytes"),
+        {{"object", std::string(name)}, {"limit", "capacity"}});
   }
   return options;
 }
@@ -104,8 +103,7 @@ absl::StatusOr<PipeOptions> Engine::Resolve(absl::string_view name,
 // --- Operations that may sleep -----------------------------------------------
 
 template <class T>
-absl::StatusOr<Started> Engine::Start(absl::string_view name,
-                                      Ref<Operation> op,
+absl::StatusOr<Started> Engine::Start(absl::string_view name, Ref<Operation> op,
                                       const SleepOptions& options) {
   for (;;) {
     absl::StatusOr<Ref<T>> object = FindOrMake<T>(name);
@@ -227,8 +225,9 @@ absl::StatusOr<std::unique_ptr<PipeWriter>> Engine::OpenWriter(
     absl::string_view name, const PipeOptionsRequest& request) {
   if (shared_.draining) {
     return MakeError(ESHUTDOWN,
-                     absl::StrCat(name, ": the server drains, and takes no "
-                                        "writers"),
+                     absl::StrCat(name,
+                                  ": the server drains, and takes no "
+                                  "writers"),
                      {{"object", std::string(name)}});
   }
   for (;;) {
@@ -334,12 +333,12 @@ absl::StatusOr<uint64_t> Engine::Remove(absl::string_view name, bool force) {
   if (absl::Status status = CheckName(name); !status.ok()) return status;
   const Ref<Object> object = table_.Find(name);
   if (!object) return NoSuchObject(name);
-  if (!table_.Remove(*object,
-                     force ? RemoveIf::kAlways : RemoveIf::kNotBusy)) {
+  if (!table_.Remove(*object, force ? RemoveIf::kAlways : RemoveIf::kNotBusy)) {
     if (object->removed()) return NoSuchObject(name);
     return MakeError(EBUSY,
-                     absl::StrCat(name, ": writers have it open; force "
-                                        "removes it all the same"),
+                     absl::StrCat(name,
+                                  ": writers have it open; force "
+                                  "removes it all the same"),
                      {{"object", std::string(name)}});
   }
   return object->EndAll(Event::kRemove);

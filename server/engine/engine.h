@@ -81,8 +81,7 @@ class Engine {
   // Of a pipe by name.
   absl::StatusOr<Started> Read(absl::string_view name, Ref<ReadOperation> op,
                                const SleepOptions& options);
-  absl::StatusOr<Started> Write(absl::string_view name,
-                                Ref<WriteOperation> op,
+  absl::StatusOr<Started> Write(absl::string_view name, Ref<WriteOperation> op,
                                 const SleepOptions& options);
   // Of the pipe of an open handle: `op` was made with it.
   Started Read(PipeReader& reader, Ref<ReadOperation> op,
@@ -92,7 +91,9 @@ class Engine {
 
   // The caller of an operation that is, or was, asleep has gone. It ends, with
   // nothing consumed, unless it is uninterruptible or has ended already.
-  void CallerGone(Operation& op) { op.object().OnEvent(op, Event::kCallerGone); }
+  void CallerGone(Operation& op) {
+    op.object().OnEvent(op, Event::kCallerGone);
+  }
   // A signal to such an operation's task.
   void Signal(Operation& op, int signal) {
     op.object().OnEvent(op, Event::kSignal, signal);

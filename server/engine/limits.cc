@@ -27,9 +27,9 @@ absl::Status Limits::Check() const {
   };
   for (const Pair& pair : pairs) {
     if (pair.small <= pair.large) continue;
-    return absl::InvalidArgumentError(absl::StrCat(
-        "limit ", pair.small_name, " (", pair.small, ") is above ",
-        pair.large_name, " (", pair.large, ")"));
+    return absl::InvalidArgumentError(
+        absl::StrCat("limit ", pair.small_name, " (", pair.small, ") is above ",
+                     pair.large_name, " (", pair.large, ")"));
   }
   return absl::OkStatus();
 }

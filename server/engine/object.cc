@@ -104,8 +104,7 @@ void Object::SetDeadlineLocked(Operation& op, const SleepOptions& options) {
   }
   if (options.call_deadline == absl::InfiniteFuture()) return;
   const absl::Time near =
-      options.call_deadline -
-      AnswerMargin(options.call_deadline - op.started_);
+      options.call_deadline - AnswerMargin(options.call_deadline - op.started_);
   if (near < op.deadline_) {
     op.deadline_ = near;
     op.near_deadline_ends_ = true;
@@ -146,9 +145,9 @@ void Object::FinishLocked(Operation& op, Ending ending, DoneList& done) {
   op.ending_ = ending;
   NoteEndLocked(op);
   if (op.has_timeout_) {
-    op.remaining_ = std::max(op.deadline_ - shared_.Now(),
-                             ending == Ending::kDone ? kTick
-                                                     : absl::ZeroDuration());
+    op.remaining_ =
+        std::max(op.deadline_ - shared_.Now(),
+                 ending == Ending::kDone ? kTick : absl::ZeroDuration());
   }
   if (op.starting_) return;  // Start() returns the result
 

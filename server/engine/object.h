@@ -208,8 +208,7 @@ class Object : public RefCounted, private Timer {
   // may.
   Ending RefusalLocked(Operation& operation, const SleepOptions& options)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  void GoToSleepLocked(Operation& operation)
-      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void GoToSleepLocked(Operation& operation) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void OnEventLocked(Operation& operation, Event event, DoneList& done)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   bool IdleLocked() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {

@@ -35,12 +35,11 @@ absl::Status CheckName(absl::string_view name) {
       std::all_of(name.begin(), name.end(), IsNameByte)) {
     return absl::OkStatus();
   }
-  return MakeError(
-      EINVAL,
-      absl::StrCat("bad name \"", Printable(name), "\" of ", name.size(),
-                   " bytes: a name is 1 to ", kNameBytesMax,
-                   " bytes of [A-Za-z0-9._/-]"),
-      {{"object", Printable(name)}, {"limit", "name-bytes"}});
+  return MakeError(EINVAL,
+                   absl::StrCat("bad name \"", Printable(name), "\" of ",
+                                name.size(), " bytes: a name is 1 to ",
+                                kNameBytesMax, " bytes of [A-Za-z0-9._/-]"),
+                   {{"object", Printable(name)}, {"limit", "name-bytes"}});
 }
 
 ObjectTable::~ObjectTable() {
@@ -68,11 +67,11 @@ absl::StatusOr<Ref<Object>> ObjectTable::FindOrMake(
   const auto it = shard.objects.find(name);
   if (it != shard.objects.end()) return it->second;
   if (!shared_.objects.Take(1)) {
-    return MakeError(ENOSPC,
-                     absl::StrCat(name, ": there are ", shared_.objects.limit(),
-                                  " objects, the limit"),
-                     {{"object", std::string(name)},
-                      {"limit", shared_.objects.name()}});
+    return MakeError(
+        ENOSPC,
+        absl::StrCat(name, ": there are ", shared_.objects.limit(),
+                     " objects, the limit"),
+        {{"object", std::string(name)}, {"limit", shared_.objects.name()}});
   }
   Ref<Object> made = make(std::string(name));
   shard.objects.emplace(made->name(), made);

@@ -64,9 +64,7 @@ bool PipeObject::RefusedByDrain(const Operation& op) const {
   return !IsRead(op);
 }
 
-void PipeObject::TestLocked(Operation&, DoneList& done) {
-  ServeLocked(done);
-}
+void PipeObject::TestLocked(Operation&, DoneList& done) { ServeLocked(done); }
 
 const char* PipeObject::ChargeLocked(Operation& operation) {
   if (IsRead(operation)) return nullptr;
@@ -128,8 +126,8 @@ int PipeObject::ServeReaderLocked(ReadOperation& op, Walk& walk) {
     shared_.pipe_bytes.Return(n);
     generation_ = shared_.NextGeneration();
   }
-  FinishLocked(op, n == 0 && op.max_bytes_ > 0 ? Ending::kEndOfFile
-                                               : Ending::kDone,
+  FinishLocked(op,
+               n == 0 && op.max_bytes_ > 0 ? Ending::kEndOfFile : Ending::kDone,
                walk.done);
   walk.moved = true;
   return 1;
@@ -144,8 +142,8 @@ int PipeObject::ServeWriterLocked(WriteOperation& op, Walk& walk) {
       return 1;
     }
     const bool whole = op.total_bytes_ <= options_.atomic_max_bytes;
-    const bool alone =
-        writers_.First() == &EntryOf(op) && writers_.After(EntryOf(op)) == nullptr;
+    const bool alone = writers_.First() == &EntryOf(op) &&
+                       writers_.After(EntryOf(op)) == nullptr;
     uint64_t want = op.left_.size();
     if (!whole && !alone) {
       if (op.turn_left_bytes_ == 0) {

@@ -14,7 +14,8 @@ struct WaitQueueObject::Walk {
   uint64_t woken = 0;
 };
 
-int WaitOperation::OnWake(waitq::WaitEntry& entry, TaskState mode, int, void* key) {
+int WaitOperation::OnWake(waitq::WaitEntry& entry, TaskState mode, int,
+                          void* key) {
   auto& op = Of<WaitOperation>(entry);
   auto& walk = *static_cast<WaitQueueObject::Walk*>(key);
   walk.queue.mu_.AssertHeld();
@@ -27,13 +28,11 @@ int WaitOperation::OnWake(waitq::WaitEntry& entry, TaskState mode, int, void* ke
   return 1;
 }
 
-WaitQueueObject::WaitQueueObject(Shared* shared, std::string name,
-                                 bool created)
+WaitQueueObject::WaitQueueObject(Shared* shared, std::string name, bool created)
     : Object(shared, kKind, std::move(name), created),
       generation_(incarnation()) {}
 
-bool WaitQueueObject::TryLocked(WaitOperation& op, bool woken,
-                                DoneList& done) {
+bool WaitQueueObject::TryLocked(WaitOperation& op, bool woken, DoneList& done) {
   if (!op.condition_.Holds(value_, generation_, woken)) return false;
   op.value_before_ = value_;
   if (!op.then_.Apply(value_)) {

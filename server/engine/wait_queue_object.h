@@ -83,8 +83,7 @@ class WaitQueueObject final : public Object {
   friend class WaitOperation;
   struct Walk;
 
-  WaitList& LineLocked(Operation&) override
-      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
+  WaitList& LineLocked(Operation&) override ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
     return line_;
   }
   void TestLocked(Operation& operation, DoneList& done) override

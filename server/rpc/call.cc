@@ -12,8 +12,7 @@
 
 namespace waitq::rpc {
 
-absl::Status ParseRequest(const engine::Engine& engine,
-                          grpc::ByteBuffer& bytes,
+absl::Status ParseRequest(const engine::Engine& engine, grpc::ByteBuffer& bytes,
                           google::protobuf::MessageLite& message) {
   if (bytes.Length() > engine.limits().message_bytes) {
     return engine::MakeError(
@@ -24,8 +23,8 @@ absl::Status ParseRequest(const engine::Engine& engine,
   }
   grpc::ProtoBufferReader reader(&bytes);
   if (!reader.status().ok() || !message.ParseFromZeroCopyStream(&reader)) {
-    return engine::MakeError(
-        EINVAL, absl::StrCat("not a ", message.GetTypeName()));
+    return engine::MakeError(EINVAL,
+                             absl::StrCat("not a ", message.GetTypeName()));
   }
   return absl::OkStatus();
 }
@@ -34,8 +33,9 @@ grpc::ByteBuffer Serialize(const google::protobuf::MessageLite& message) {
   grpc::ByteBuffer bytes;
   bool own_buffer;
   // Cannot fail: proto3 has no required fields, and no answer is near 2 GB.
-  grpc::GenericSerialize<grpc::ProtoBufferWriter, google::protobuf::MessageLite>(
-      message, &bytes, &own_buffer);
+  grpc::GenericSerialize<grpc::ProtoBufferWriter,
+                         google::protobuf::MessageLite>(message, &bytes,
+                                                        &own_buffer);
   return bytes;
 }
 
@@ -43,12 +43,11 @@ absl::Status MakeCallerInfo(const grpc::ServerContext& context,
                             const std::string& name,
                             std::shared_ptr<const engine::CallerInfo>& info) {
   if (name.size() > engine::kCallerBytesMax) {
-    return engine::MakeError(
-        EINVAL,
-        absl::StrCat("a caller's name of ", name.size(),
-                     " bytes: the limit is ", engine::kCallerBytesMax,
-                     " bytes"),
-        {{"limit", "caller-bytes"}});
+    return engine::MakeError(EINVAL,
+                             absl::StrCat("a caller's name of ", name.size(),
+                                          " bytes: the limit is ",
+                                          engine::kCallerBytesMax, " bytes"),
+                             {{"limit", "caller-bytes"}});
   }
   info = std::make_shared<engine::CallerInfo>(
       engine::CallerInfo{context.peer(), name});

@@ -19,8 +19,7 @@ namespace waitq::rpc {
 
 // Parses a request. INVALID_ARGUMENT if it is no such message (EINVAL) or above
 // the limit of one (EMSGSIZE).
-absl::Status ParseRequest(const engine::Engine& engine,
-                          grpc::ByteBuffer& bytes,
+absl::Status ParseRequest(const engine::Engine& engine, grpc::ByteBuffer& bytes,
                           google::protobuf::MessageLite& message);
 
 grpc::ByteBuffer Serialize(const google::protobuf::MessageLite& message);
@@ -38,7 +37,8 @@ absl::Time CallDeadline(const grpc::ServerContext& context);
 template <class Call>
 class CallTag final : public Tag {
  public:
-  CallTag(Call* call, void (Call::*done)(bool ok)) : call_(*call), done_(done) {}
+  CallTag(Call* call, void (Call::*done)(bool ok))
+      : call_(*call), done_(done) {}
   void Proceed(bool ok) override { (call_.*done_)(ok); }
 
  private:

@@ -118,9 +118,9 @@ absl::Status DecodeTimeout(const google::protobuf::Duration& message,
                            std::optional<absl::Duration>& timeout) {
   timeout = FromWire(message);
   if (*timeout >= absl::ZeroDuration()) return absl::OkStatus();
-  return MakeError(EINVAL, absl::StrCat("timeout: ",
-                                        absl::FormatDuration(*timeout),
-                                        " is negative"));
+  return MakeError(EINVAL,
+                   absl::StrCat("timeout: ", absl::FormatDuration(*timeout),
+                                " is negative"));
 }
 
 v1::ObjectKind EncodeKind(engine::ObjectKind kind) {
@@ -138,8 +138,8 @@ v1::ObjectKind EncodeKind(engine::ObjectKind kind) {
 absl::Status DecodePageSize(uint32_t page_size, size_t& size) {
   size = page_size == 0 ? kPageSizeDefault : page_size;
   if (size <= kPageSizeMax) return absl::OkStatus();
-  return MakeError(EINVAL, absl::StrCat("page_size: ", size, " is above ",
-                                        kPageSizeMax));
+  return MakeError(
+      EINVAL, absl::StrCat("page_size: ", size, " is above ", kPageSizeMax));
 }
 
 }  // namespace waitq::rpc

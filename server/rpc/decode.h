@@ -21,8 +21,7 @@ namespace waitq::rpc {
 // All of these return INVALID_ARGUMENT (EINVAL), naming the field, for what the
 // protos do not allow.
 
-absl::Status Decode(const v1::Condition& message,
-                    engine::Condition& condition);
+absl::Status Decode(const v1::Condition& message, engine::Condition& condition);
 absl::Status Decode(const v1::Action& message, engine::Action& action);
 engine::PipeOptionsRequest Decode(const v1::PipeOptions& message);
 

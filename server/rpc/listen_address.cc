@@ -20,9 +20,8 @@ namespace waitq::rpc {
 namespace {
 
 absl::Status BadAddress(const std::string& text) {
-  return absl::InvalidArgumentError(
-      absl::StrCat("bad address '", text,
-                   "': it is HOST:PORT, [IPV6]:PORT or unix:PATH"));
+  return absl::InvalidArgumentError(absl::StrCat(
+      "bad address '", text, "': it is HOST:PORT, [IPV6]:PORT or unix:PATH"));
 }
 
 absl::StatusOr<ListenAddress> ParseUnix(const std::string& text,
@@ -30,9 +29,9 @@ absl::StatusOr<ListenAddress> ParseUnix(const std::string& text,
   constexpr size_t kPathBytesMax = sizeof(sockaddr_un::sun_path) - 1;
   if (path.empty()) return BadAddress(text);
   if (path.size() > kPathBytesMax) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("bad address '", text, "': a socket file's path is at most ",
-                     kPathBytesMax, " bytes"));
+    return absl::InvalidArgumentError(absl::StrCat(
+        "bad address '", text, "': a socket file's path is at most ",
+        kPathBytesMax, " bytes"));
   }
   ListenAddress address;
   address.path = std::string(path);
@@ -54,7 +53,8 @@ absl::StatusOr<ListenAddress> ListenAddress::Parse(const std::string& text) {
   }
   ListenAddress address;
   address.host = std::string(host);
-  if (host.empty() || !absl::SimpleAtoi(rest.substr(colon + 1), &address.port) ||
+  if (host.empty() ||
+      !absl::SimpleAtoi(rest.substr(colon + 1), &address.port) ||
       address.port < 0 || address.port > 65535) {
     return BadAddress(text);
   }
@@ -101,16 +101,14 @@ std::string WhyNotListen(const ListenAddress& address) {
   hints.ai_socktype = SOCK_STREAM;
   hints.ai_flags = AI_PASSIVE;
   addrinfo* found = nullptr;
-  const int error = getaddrinfo(address.host.c_str(),
-                                absl::StrCat(address.port).c_str(), &hints,
-                                &found);
+  const int error = getaddrinfo(
+      address.host.c_str(), absl::StrCat(address.port).c_str(), &hints, &found);
   if (error != 0) return gai_strerror(error);
   absl::Cleanup free_found = [found] { freeaddrinfo(found); };
   const int fd = socket(found->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
   if (fd < 0) return std::strerror(errno);
   absl::Cleanup close_fd = [fd] { close(fd); };
-  if (bind(fd, found->ai_addr, found->ai_addrlen) != 0 ||
-      listen(fd, 1) != 0) {
+  if (bind(fd, found->ai_addr, found->ai_addrlen) != 0 || listen(fd, 1) != 0) {
     return std::strerror(errno);
   }
   return "gRPC could not bind it";

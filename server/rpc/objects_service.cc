@@ -59,8 +59,8 @@ void Create(UnaryCall& call, const v1::CreateRequest& request) {
       options.pipe = Decode(request.pipe());
       break;
     case v1::CreateRequest::OPTIONS_NOT_SET:
-      return call.Fail(
-          engine::MakeError(EINVAL, "options: they say the kind; none are set"));
+      return call.Fail(engine::MakeError(
+          EINVAL, "options: they say the kind; none are set"));
   }
   const auto created = call.engine().Create(request.name(), options);
   if (!created.ok()) return call.Fail(created.status());

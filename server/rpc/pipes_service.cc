@@ -75,8 +75,7 @@ ServiceMethods PipesMethods() {
   return {v1::ReadRequest::descriptor()->file()->FindServiceByName("Pipes"),
           {Unary<v1::ReadRequest, &Read>("Read"),
            Unary<v1::WriteRequest, &Write>("Write")},
-          {{"ReadStream", &MakeReadStream},
-           {"WriteStream", &MakeWriteStream}}};
+          {{"ReadStream", &MakeReadStream}, {"WriteStream", &MakeWriteStream}}};
 }
 
 }  // namespace waitq::rpc

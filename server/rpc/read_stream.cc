@@ -55,7 +55,7 @@ class ReadStreamCall final : public StreamCall {
   uint64_t read_up_to_ = 0;  // what its client has reported
   uint64_t unreported_bytes_ = 0;
   uint64_t sleeps_ = 0;
-  bool ending_ = false;  // the last response is on its way
+  bool ending_ = false;   // the last response is on its way
   absl::Status failure_;  // what the call ends with when its operation has
 };
 

@@ -14,6 +14,7 @@
 #include "grpcpp/resource_quota.h"
 #include "grpcpp/security/server_credentials.h"
 #include "grpcpp/server_builder.h"
+#include "server/rpc/grpc_threads.h"
 #include "transport/channel_arguments.h"
 
 namespace waitq::rpc {
@@ -31,7 +32,8 @@ uint64_t FirstGeneration() {
 
 int QueueCount(int asked) {
   if (asked > 0) return asked;
-  return static_cast<int>(4 * std::max(1u, std::thread::hardware_concurrency()));
+  return static_cast<int>(4 *
+                          std::max(1u, std::thread::hardware_concurrency()));
 }
 
 // Keeps a socket file from others for as long as it lives.
@@ -116,11 +118,11 @@ absl::Status Server::StartListening(const ServerOptions& options) {
     server_ = builder.BuildAndStart();
   }
   if (server_ == nullptr || port <= 0) {
-    return absl::FailedPreconditionError(
-        absl::StrCat("cannot listen on ", options.listen, ": ",
-                     WhyNotListen(*listen)));
+    return absl::FailedPreconditionError(absl::StrCat(
+        "cannot listen on ", options.listen, ": ", WhyNotListen(*listen)));
   }
   address_ = listen->ToString(port);
+  FillGrpcExecutor();
   ArmAll();
   for (auto& queue : queues_) queue->Start();
   return absl::OkStatus();
@@ -166,8 +168,6 @@ void Server::Shutdown(absl::Time deadline) {
   server_ = nullptr;
 }
 
-Server::~Server() {
-  Shutdown(absl::Now());
-}
+Server::~Server() { Shutdown(absl::Now()); }
 
 }  // namespace waitq::rpc

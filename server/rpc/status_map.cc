@@ -62,10 +62,9 @@ absl::Status FailureOf(const engine::Operation& op) {
   switch (op.ending()) {
     case Ending::kInterrupted:
       metadata["signal"] = absl::StrCat(op.signal());
-      return MakeError(EINTR,
-                       absl::StrCat(name, ": interrupted by signal ",
-                                    op.signal()),
-                       metadata);
+      return MakeError(
+          EINTR, absl::StrCat(name, ": interrupted by signal ", op.signal()),
+          metadata);
     case Ending::kRemoved:
       return RemovedError(name);
     case Ending::kDraining:
@@ -80,10 +79,9 @@ absl::Status FailureOf(const engine::Operation& op) {
                        metadata);
     case Ending::kLimit:
       metadata["limit"] = op.limit();
-      return MakeError(ENOSPC,
-                       absl::StrCat(name, ": the limit ", op.limit(),
-                                    " is reached"),
-                       metadata);
+      return MakeError(
+          ENOSPC, absl::StrCat(name, ": the limit ", op.limit(), " is reached"),
+          metadata);
     case Ending::kCallerGone:
       return CallerGoneError();
     default:

@@ -69,9 +69,10 @@ void List(UnaryCall& call, const v1::ListTasksRequest& request) {
 }  // namespace
 
 ServiceMethods TasksMethods() {
-  return {v1::ListTasksRequest::descriptor()->file()->FindServiceByName("Tasks"),
-          {Unary<v1::ListTasksRequest, &List>("List")},
-          {}};
+  return {
+      v1::ListTasksRequest::descriptor()->file()->FindServiceByName("Tasks"),
+      {Unary<v1::ListTasksRequest, &List>("List")},
+      {}};
 }
 
 }  // namespace waitq::rpc

@@ -65,7 +65,8 @@ class UnaryCall final : private engine::Caller {
                 engine::SleepOptions& options,
                 std::shared_ptr<const engine::CallerInfo>& caller) {
     absl::Status status = DecodeSleep(request, may_sleep_on, options);
-    if (status.ok()) status = MakeCallerInfo(context_, request.caller(), caller);
+    if (status.ok())
+      status = MakeCallerInfo(context_, request.caller(), caller);
     if (!status.ok()) Fail(status);
     options.call_deadline = CallDeadline(context_);
     runs_on_ = options.state == kUninterruptible;

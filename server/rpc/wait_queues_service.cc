@@ -40,9 +40,9 @@ void Wait(UnaryCall& call, const v1::WaitRequest& request) {
 
   const bool exclusive =
       request.has_exclusive() ? request.exclusive() : request.has_then();
-  auto op = engine::MakeRef<engine::WaitOperation>(
-      condition, then, exclusive, call.home(), call.caller(),
-      std::move(caller));
+  auto op = engine::MakeRef<engine::WaitOperation>(condition, then, exclusive,
+                                                   call.home(), call.caller(),
+                                                   std::move(caller));
   call.Sleep(op, call.engine().Wait(request.name(), op, options), &AnswerWait);
 }
 
@@ -105,13 +105,13 @@ void Store(UnaryCall& call, const v1::StoreRequest& request) {
 }  // namespace
 
 ServiceMethods WaitQueuesMethods() {
-  return {v1::WaitRequest::descriptor()->file()->FindServiceByName(
-              "WaitQueues"),
-          {Unary<v1::WaitRequest, &Wait>("Wait"),
-           Unary<v1::WakeUpRequest, &WakeUp>("WakeUp"),
-           Unary<v1::GetRequest, &Get>("Get"),
-           Unary<v1::StoreRequest, &Store>("Store")},
-          {}};
+  return {
+      v1::WaitRequest::descriptor()->file()->FindServiceByName("WaitQueues"),
+      {Unary<v1::WaitRequest, &Wait>("Wait"),
+       Unary<v1::WakeUpRequest, &WakeUp>("WakeUp"),
+       Unary<v1::GetRequest, &Get>("Get"),
+       Unary<v1::StoreRequest, &Store>("Store")},
+      {}};
 }
 
 }  // namespace waitq::rpc

@@ -45,8 +45,8 @@ class WriteStreamCall final : public StreamCall {
   engine::SleepOptions sleep_;
   std::shared_ptr<const engine::CallerInfo> caller_;
   v1::WriteStreamResponse progress_;
-  bool unreported_ = false;         // progress_ has not been sent
-  bool last_sent_ = false;          // it has, with its outcome
+  bool unreported_ = false;              // progress_ has not been sent
+  bool last_sent_ = false;               // it has, with its outcome
   std::optional<absl::Status> failure_;  // the call ends with it
 };
 
