@@ -259,32 +259,34 @@ absl::StatusOr<bool> Engine::Create(absl::string_view name,
     options = *resolved;
   }
   bool made_it = false;
-  absl::StatusOr<Ref<Object>> object =
-      table_.FindOrMake(name, [&](std::string made) -> Ref<Object> {
-        made_it = true;
-        switch (request.kind) {
-          case ObjectKind::kCompletion:
-            return MakeRef<CompletionObject>(&shared_, std::move(made), true);
-          case ObjectKind::kPipe:
-            return MakeRef<PipeObject>(&shared_, std::move(made), true,
-                                       options);
-          default:
-            return MakeRef<WaitQueueObject>(&shared_, std::move(made), true);
-        }
-      });
+  const auto make = [&](std::string made) -> Ref<Object> {
+    made_it = true;
+    switch (request.kind) {
+      case ObjectKind::kCompletion:
+        return MakeRef<CompletionObject>(&shared_, std::move(made), true);
+      case ObjectKind::kPipe:
+        return MakeRef<PipeObject>(&shared_, std::move(made), true, options);
+      case ObjectKind::kWaitQueue:
+        break;
+    }
+    return MakeRef<WaitQueueObject>(&shared_, std::move(made), true);
+  };
+  // Under the table's lock, for the race with the object's expiry: what was
+  // there before stays from now on.
+  const auto found = [&](Object& object) -> absl::Status {
+    if (object.kind() != request.kind) return WrongKind(object, request.kind);
+    if (request.kind == ObjectKind::kPipe &&
+        static_cast<PipeObject&>(object).options() != options) {
+      return MakeError(EEXIST,
+                       absl::StrCat(name, ": is there with other options"),
+                       {{"object", std::string(name)}});
+    }
+    object.MarkCreated();
+    return absl::OkStatus();
+  };
+  absl::StatusOr<Ref<Object>> object = table_.FindOrMake(name, make, found);
   if (!object.ok()) return object.status();
-  if (made_it) return true;
-  if ((*object)->kind() != request.kind) {
-    return WrongKind(**object, request.kind);
-  }
-  if (request.kind == ObjectKind::kPipe &&
-      !(static_cast<PipeObject&>(**object).options() == options)) {
-    return MakeError(EEXIST,
-                     absl::StrCat(name, ": is there with other options"),
-                     {{"object", std::string(name)}});
-  }
-  (*object)->MarkCreated();
-  return false;
+  return made_it;
 }
 
 namespace {

@@ -61,11 +61,15 @@ Ref<Object> ObjectTable::Find(absl::string_view name) {
 }
 
 absl::StatusOr<Ref<Object>> ObjectTable::FindOrMake(
-    absl::string_view name, absl::FunctionRef<Ref<Object>(std::string)> make) {
+    absl::string_view name, absl::FunctionRef<Ref<Object>(std::string)> make,
+    absl::FunctionRef<absl::Status(Object&)> found) {
   Shard& shard = ShardOf(name);
   MutexLock lock(&shard.mu);
   const auto it = shard.objects.find(name);
-  if (it != shard.objects.end()) return it->second;
+  if (it != shard.objects.end()) {
+    if (absl::Status status = found(*it->second); !status.ok()) return status;
+    return it->second;
+  }
   if (!shared_.objects.Take(1)) {
     return MakeError(
         ENOSPC,

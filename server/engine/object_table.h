@@ -36,9 +36,12 @@ class ObjectTable {
   Ref<Object> Find(absl::string_view name);
 
   // The object of that name, made by `make` if there is none. ENOSPC at the
-  // limit of objects.
+  // limit of objects. `found` sees one that was there, while it cannot go.
   absl::StatusOr<Ref<Object>> FindOrMake(
-      absl::string_view name, absl::FunctionRef<Ref<Object>(std::string)> make);
+      absl::string_view name, absl::FunctionRef<Ref<Object>(std::string)> make,
+      absl::FunctionRef<absl::Status(Object&)> found = [](Object&) {
+        return absl::OkStatus();
+      });
 
   // Takes the object out, if `condition` allows. Later users of the name find
   // no object, or another one; who has this one still gets Started::kGone.
