@@ -126,6 +126,9 @@ void WriteStreamCall::OnNoMoreMessages() {
   if (!opened_) {
     return Fail(engine::MakeError(EINVAL, "the stream was never opened"));
   }
+  if (writer_->pipe().removed()) {  // and what was accepted went with it
+    return Fail(RemovedError(writer_->pipe().name()));
+  }
   // All is accepted: each message was, before the next was asked for. Whether
   // the client closed its side or died, only the last response can tell: it
   // goes out, or fails. So the handle is closed when that is known.
