@@ -1,0 +1,70 @@
+#include "client/cli/command_line.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/strings/escaping.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
+#include "client/client.h"
+
+namespace waitq::cli {
+namespace {
+
+constexpr char kFooter[] =
+    "Examples:\n"
+    "  waitq wait flag --until ==1 --then set:0    sleep until the flag is up\n"
+    "  waitq wake flag --set 1                     raise it, wake one\n"
+    "  waitq write p big.iso                       a file into a pipe\n"
+    "  waitq read p > copy                         and out of it\n"
+    "  waitq ps                                    who sleeps\n"
+    "Exit codes: 0 done, 1 failed, 2 bad arguments, 11 would block, 124 timed\n"
+    "out, 128+N stopped by signal N (130: Ctrl-C), 141 no readers.";
+
+absl::Status NoCommand(CLI::App& app) {
+  std::string names;
+  for (const CLI::App* command : app.get_subcommands(/*filter=*/nullptr)) {
+    absl::StrAppend(&names, names.empty() ? "" : " ", command->get_name());
+  }
+  return absl::InvalidArgumentError(
+      absl::StrCat("'", absl::CHexEscape(app.remaining().front()),
+                   "' is not a command or option (accepted: ", names, ")"));
+}
+
+}  // namespace
+
+absl::StatusOr<CommandLine> ParseCommandLine(
+    std::vector<std::string> arguments) {
+  CommandLine line{.server = kDefaultServer, .command = {}, .help = {}};
+  CLI::App app("Linux's sleeping and waking between machines.", "waitq");
+  app.footer(kFooter);
+  // Options of `waitq` itself may also follow the command.
+  app.fallthrough();
+  app.require_subcommand(1);
+  app.add_option("--server", line.server,
+                 "The server: HOST:PORT, [IPV6]:PORT or unix:PATH")
+      ->type_name("ADDR")
+      ->envname("WAITQ_SERVER")
+      ->capture_default_str();
+  AddWaitQueueCommands(app, line.command);
+  AddPipeCommands(app, line.command);
+  AddObjectCommands(app, line.command);
+  try {
+    // CLI11 takes them from the back.
+    std::reverse(arguments.begin(), arguments.end());
+    app.parse(std::move(arguments));
+  } catch (const CLI::CallForHelp&) {
+    line.command = nullptr;
+    line.help = app.help();
+  } catch (const CLI::ParseError& error) {
+    if (app.get_subcommands().empty() && !app.remaining().empty()) {
+      return NoCommand(app);
+    }
+    return absl::InvalidArgumentError(
+        absl::StrReplaceAll(error.what(), {{"\n", " "}}));
+  }
+  return line;
+}
+
+}  // namespace waitq::cli

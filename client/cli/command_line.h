@@ -1,0 +1,29 @@
+// From the arguments of `waitq` to what is to be done.
+
+#ifndef WAITQ_CLIENT_CLI_COMMAND_LINE_H_
+#define WAITQ_CLIENT_CLI_COMMAND_LINE_H_
+
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "client/cli/commands.h"
+
+namespace waitq::cli {
+
+struct CommandLine {
+  // Where the server is: --server, else WAITQ_SERVER, else the default.
+  std::string server;
+  // Not set if there is only `help` to print.
+  Command command;
+  std::string help;
+};
+
+// `arguments` without the program's name. INVALID_ARGUMENT: one line that names
+// the argument and what is accepted.
+absl::StatusOr<CommandLine> ParseCommandLine(
+    std::vector<std::string> arguments);
+
+}  // namespace waitq::cli
+
+#endif  // WAITQ_CLIENT_CLI_COMMAND_LINE_H_

@@ -1,0 +1,147 @@
+// waitq create, ls, stat, rm, ps.
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "client/cli/commands.h"
+#include "client/cli/output.h"
+#include "client/cli/parse.h"
+
+namespace waitq::cli {
+namespace {
+
+struct CreateArguments {
+  std::string name;
+  ObjectKind kind = ObjectKind::kWaitQueue;
+  PipeOptions pipe;
+};
+
+absl::StatusOr<CreateResult> Create(const CreateArguments& arguments,
+                                    Environment& e) {
+  switch (arguments.kind) {
+    case ObjectKind::kCompletion:
+      return e.client.CreateCompletion(arguments.name, e.stop);
+    case ObjectKind::kPipe:
+      return e.client.CreatePipe(arguments.name, arguments.pipe, e.stop);
+    default:
+      return e.client.CreateWaitQueue(arguments.name, e.stop);
+  }
+}
+
+void AddCreate(CLI::App& app, Command& command) {
+  auto arguments = std::make_shared<CreateArguments>();
+  CLI::App* create = app.add_subcommand(
+      "create", "Make an object that stays until it is removed");
+  AddParsed(*create, "NAME", arguments->name, ParseName, "The object")
+      ->required();
+  AddParsed(*create, "--kind", arguments->kind, ParseKind,
+            "queue, completion or pipe")
+      ->type_name("KIND")
+      ->required();
+  AddParsed(*create, "--capacity", arguments->pipe.capacity_bytes, ParseSize,
+            "How much the pipe holds; 64KiB if not given")
+      ->type_name("BYTES");
+  AddParsed(*create, "--atomic-max", arguments->pipe.atomic_max_bytes,
+            ParseSize,
+            "Up to this size a write is whole or nothing; 4KiB if not given")
+      ->type_name("BYTES");
+  create->footer(
+      "Prints one line: created=yes, or no if it was there already with these\n"
+      "options.\n"
+      "Example: waitq create jobs --kind pipe --capacity 1MiB");
+  create->callback([arguments, &command] {
+    const PipeOptions& pipe = arguments->pipe;
+    if (arguments->kind != ObjectKind::kPipe &&
+        (pipe.capacity_bytes || pipe.atomic_max_bytes)) {
+      throw CLI::ValidationError(
+          pipe.capacity_bytes ? "--capacity" : "--atomic-max",
+          "only a pipe has it (--kind pipe)");
+    }
+    command = [arguments](Environment& e) {
+      absl::StatusOr<CreateResult> result = Create(*arguments, e);
+      if (!result.ok()) return Report(arguments->name, result.status());
+      return Print(result->created ? "created=yes\n" : "created=no\n");
+    };
+  });
+}
+
+void AddLs(CLI::App& app, Command& command) {
+  auto prefix = std::make_shared<std::string>();
+  CLI::App* ls = app.add_subcommand("ls", "List the objects");
+  AddParsed(*ls, "PREFIX", *prefix, ParsePrefix,
+            "Only those whose names begin so");
+  ls->callback([prefix, &command] {
+    command = [prefix](Environment& e) {
+      absl::StatusOr<std::vector<ObjectInfo>> objects =
+          e.client.List(*prefix, e.stop);
+      if (!objects.ok()) return Report(*prefix, objects.status());
+      return Print(ObjectTable(*objects));
+    };
+  });
+}
+
+void AddStat(CLI::App& app, Command& command) {
+  auto name = std::make_shared<std::string>();
+  CLI::App* stat = app.add_subcommand("stat", "Show all about an object");
+  AddParsed(*stat, "NAME", *name, ParseName, "The object")->required();
+  stat->callback([name, &command] {
+    command = [name](Environment& e) {
+      absl::StatusOr<ObjectInfo> object = e.client.Stat(*name, e.stop);
+      if (!object.ok()) return Report(*name, object.status());
+      return Print(ObjectText(*object));
+    };
+  });
+}
+
+void AddRm(CLI::App& app, Command& command) {
+  struct Arguments {
+    std::string name;
+    bool force = false;
+  };
+  auto arguments = std::make_shared<Arguments>();
+  CLI::App* rm = app.add_subcommand(
+      "rm", "Remove an object; who sleeps on it ends with an error");
+  AddParsed(*rm, "NAME", arguments->name, ParseName, "The object")->required();
+  rm->add_flag("--force", arguments->force, "Also a pipe with open writers");
+  rm->footer("Prints one line: ended=N, how many sleepers that were.");
+  rm->callback([arguments, &command] {
+    command = [arguments](Environment& e) {
+      absl::StatusOr<uint64_t> ended =
+          e.client.Remove(arguments->name, arguments->force, e.stop);
+      if (!ended.ok()) return Report(arguments->name, ended.status());
+      return Print(absl::StrCat("ended=", *ended, "\n"));
+    };
+  });
+}
+
+void AddPs(CLI::App& app, Command& command) {
+  auto name = std::make_shared<std::string>();
+  CLI::App* ps = app.add_subcommand("ps", "List the calls that sleep");
+  AddParsed(*ps, "NAME", *name, ParseName, "Only those on this object");
+  ps->footer(
+      "STATE is S (any signal ends the sleep), K (only TERM and KILL) or D\n"
+      "(none). PLACE 0 is the next in line.");
+  ps->callback([name, &command] {
+    command = [name](Environment& e) {
+      absl::StatusOr<std::vector<TaskInfo>> tasks =
+          e.client.Tasks(*name, e.stop);
+      if (!tasks.ok()) return Report(*name, tasks.status());
+      return Print(TaskTable(*tasks));
+    };
+  });
+}
+
+}  // namespace
+
+void AddObjectCommands(CLI::App& app, Command& command) {
+  AddCreate(app, command);
+  AddLs(app, command);
+  AddStat(app, command);
+  AddRm(app, command);
+  AddPs(app, command);
+}
+
+}  // namespace waitq::cli

@@ -1,0 +1,41 @@
+// What `waitq` prints. Pure functions.
+
+#ifndef WAITQ_CLIENT_CLI_OUTPUT_H_
+#define WAITQ_CLIENT_CLI_OUTPUT_H_
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "client/types.h"
+
+namespace waitq::cli {
+
+// "waitq: OBJECT: WHAT", one line without its end. `object` may be "".
+std::string ErrorLine(const std::string& object, const std::string& what);
+
+// What went wrong, for such a line: "WHAT (LIMIT)", without naming `object`.
+std::string ErrorText(const std::string& object, const absl::Status& status);
+
+// "timed out after 200ms", "would block", "broken end of file: ...".
+std::string OutcomeText(Outcome outcome, bool broken,
+                        std::optional<absl::Duration> timeout);
+
+// "value=0 before=1 generation=17 slept=yes", one line without its end.
+std::string WaitLine(const WaitResult& result, bool with_before);
+std::string WakeLine(const WakeResult& result);
+
+// Rows under a line of headings, in columns as wide as needed.
+std::string Table(const std::vector<std::vector<std::string>>& rows);
+
+std::string TaskTable(const std::vector<TaskInfo>& tasks);
+std::string ObjectTable(const std::vector<ObjectInfo>& objects);
+
+// One "key: value" line for each thing known.
+std::string ObjectText(const ObjectInfo& object);
+
+}  // namespace waitq::cli
+
+#endif  // WAITQ_CLIENT_CLI_OUTPUT_H_

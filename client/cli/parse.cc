@@ -1,0 +1,194 @@
+#include "client/cli/parse.h"
+
+#include <charconv>
+#include <cstddef>
+#include <limits>
+#include <optional>
+#include <string_view>
+#include <system_error>
+
+#include "absl/status/status.h"
+#include "absl/strings/ascii.h"
+#include "absl/strings/escaping.h"
+#include "absl/strings/str_cat.h"
+
+namespace waitq::cli {
+namespace {
+
+constexpr size_t kNameBytesMax = 255;
+
+absl::Status NotA(absl::string_view what, const std::string& text,
+                  absl::string_view forms) {
+  return absl::InvalidArgumentError(absl::StrCat("'", absl::CHexEscape(text),
+                                                 "' is not ", what,
+                                                 " (accepted: ", forms, ")"));
+}
+
+// All of `text`, decimal or 0x and hexadecimal, or nothing.
+template <class Integer>
+std::optional<Integer> Number(std::string_view text) {
+  bool negative = false;
+  if (std::numeric_limits<Integer>::is_signed &&
+      (text.starts_with('-') || text.starts_with('+'))) {
+    negative = text.front() == '-';
+    text.remove_prefix(1);
+  }
+  int base = 10;
+  if (text.starts_with("0x") || text.starts_with("0X")) {
+    base = 16;
+    text.remove_prefix(2);
+  }
+  uint64_t magnitude;
+  const auto [end, error] =
+      std::from_chars(text.data(), text.data() + text.size(), magnitude, base);
+  if (error != std::errc() || end != text.data() + text.size()) {
+    return std::nullopt;
+  }
+  constexpr auto kMax =
+      static_cast<uint64_t>(std::numeric_limits<Integer>::max());
+  if (magnitude > kMax + (negative ? 1 : 0)) return std::nullopt;
+  // In unsigned arithmetic: the lowest number has no positive counterpart.
+  return static_cast<Integer>(negative ? 0 - magnitude : magnitude);
+}
+
+// What follows `prefix` in `text`, if it begins so.
+std::optional<std::string_view> After(std::string_view text,
+                                      std::string_view prefix) {
+  if (!text.starts_with(prefix)) return std::nullopt;
+  return text.substr(prefix.size());
+}
+
+bool IsNameText(const std::string& text) {
+  for (const char c : text) {
+    if (!absl::ascii_isalnum(static_cast<unsigned char>(c)) && c != '.' &&
+        c != '_' && c != '/' && c != '-') {
+      return false;
+    }
+  }
+  return text.size() <= kNameBytesMax;
+}
+
+constexpr char kNameForms[] = "1 to 255 bytes of A-Z a-z 0-9 . _ / -";
+
+}  // namespace
+
+absl::StatusOr<Condition> ParseCondition(const std::string& text) {
+  using Test = Condition::Test;
+  constexpr struct {
+    std::string_view prefix;
+    Test test;
+  } kComparisons[] = {
+      // The longer ones first.
+      {"==", Test::kEqual},          {"!=", Test::kNotEqual},
+      {"<=", Test::kLessOrEqual},    {"<", Test::kLess},
+      {">=", Test::kGreaterOrEqual}, {">", Test::kGreater},
+  };
+  for (const auto& [prefix, test] : kComparisons) {
+    if (auto rest = After(text, prefix)) {
+      if (auto number = Number<int64_t>(*rest)) {
+        return Condition{test, *number};
+      }
+      break;
+    }
+  }
+  // A mask without bits would be true always, or never.
+  if (auto rest = After(text, "all:")) {
+    auto mask = Number<uint64_t>(*rest);
+    if (mask.value_or(0) != 0) return Condition::AllBits(*mask);
+  } else if (auto bits = After(text, "any:")) {
+    auto mask = Number<uint64_t>(*bits);
+    if (mask.value_or(0) != 0) return Condition::AnyBits(*mask);
+  } else if (auto since = After(text, "changed:")) {
+    if (auto generation = Number<uint64_t>(*since)) {
+      return Condition::ChangedSince(*generation);
+    }
+  }
+  return NotA("a condition", text,
+              "==N !=N <N <=N >N >=N all:0xM any:0xM changed:G; "
+              "N a 64-bit number, M not 0");
+}
+
+absl::StatusOr<Action> ParseAction(const std::string& text) {
+  if (auto rest = After(text, "set:")) {
+    if (auto number = Number<int64_t>(*rest)) return Action::Set(*number);
+  } else if (auto addend = After(text, "add:")) {
+    if (auto number = Number<int64_t>(*addend)) return Action::Add(*number);
+  } else if (auto kept = After(text, "and:")) {
+    if (auto mask = Number<uint64_t>(*kept)) return Action::AndBits(*mask);
+  } else if (auto added = After(text, "or:")) {
+    if (auto mask = Number<uint64_t>(*added)) return Action::OrBits(*mask);
+  }
+  return NotA("an action", text,
+              "set:N add:N and:0xM or:0xM; N and M 64-bit numbers");
+}
+
+absl::StatusOr<absl::Duration> ParseTimeout(const std::string& text) {
+  absl::Duration duration;
+  // "inf" and what overflows are no durations to wait for, nor is "-0s".
+  if (text.empty() || text.front() == '-' || text.front() == '+' ||
+      !absl::ParseDuration(text, &duration) ||
+      duration == absl::InfiniteDuration()) {
+    return NotA("a duration", text, "200ms 1.5s 2m 1h30m 0; not negative");
+  }
+  return duration;
+}
+
+absl::StatusOr<uint64_t> ParseSize(const std::string& text) {
+  constexpr struct {
+    std::string_view suffix;
+    int shift;
+  } kUnits[] = {{"KiB", 10}, {"MiB", 20}, {"GiB", 30}, {"TiB", 40}, {"B", 0}};
+  std::string_view number = text;
+  int shift = 0;
+  for (const auto& unit : kUnits) {
+    if (number.ends_with(unit.suffix)) {
+      number.remove_suffix(unit.suffix.size());
+      shift = unit.shift;
+      break;
+    }
+  }
+  auto count = Number<uint64_t>(number);
+  if (!count.has_value() ||
+      *count > (std::numeric_limits<uint64_t>::max() >> shift)) {
+    return NotA("a size", text, "4096 64KiB 1MiB 1GiB");
+  }
+  return *count << shift;
+}
+
+absl::StatusOr<int64_t> ParseInteger(const std::string& text) {
+  auto number = Number<int64_t>(text);
+  if (!number.has_value()) {
+    return NotA("a signed 64-bit number", text, "-5 17 0x10");
+  }
+  return *number;
+}
+
+absl::StatusOr<uint32_t> ParseCount(const std::string& text) {
+  auto number = Number<uint32_t>(text);
+  if (number.value_or(0) == 0) {
+    return NotA("a count", text, "1 to 4294967295");
+  }
+  return *number;
+}
+
+absl::StatusOr<std::string> ParseName(const std::string& text) {
+  if (text.empty() || !IsNameText(text)) {
+    return NotA("a name", text, kNameForms);
+  }
+  return text;
+}
+
+absl::StatusOr<std::string> ParsePrefix(const std::string& text) {
+  if (!IsNameText(text))
+    return NotA("the beginning of a name", text, kNameForms);
+  return text;
+}
+
+absl::StatusOr<ObjectKind> ParseKind(const std::string& text) {
+  if (text == "queue") return ObjectKind::kWaitQueue;
+  if (text == "completion") return ObjectKind::kCompletion;
+  if (text == "pipe") return ObjectKind::kPipe;
+  return NotA("a kind of object", text, "queue completion pipe");
+}
+
+}  // namespace waitq::cli

@@ -1,0 +1,47 @@
+// The little languages of the command line. Pure functions.
+//
+// An error's message is one line that quotes the text and names the accepted
+// forms; the caller puts the argument's name before it.
+
+#ifndef WAITQ_CLIENT_CLI_PARSE_H_
+#define WAITQ_CLIENT_CLI_PARSE_H_
+
+#include <cstdint>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "client/types.h"
+
+namespace waitq::cli {
+
+// ==N !=N <N <=N >N >=N all:0xM any:0xM changed:G
+absl::StatusOr<Condition> ParseCondition(const std::string& text);
+
+// set:N add:N and:0xM or:0xM
+absl::StatusOr<Action> ParseAction(const std::string& text);
+
+// 200ms, 1.5s, 2m, 1h30m, 0; not negative, not for ever.
+absl::StatusOr<absl::Duration> ParseTimeout(const std::string& text);
+
+// 4096, 64KiB, 1MiB, 1GiB.
+absl::StatusOr<uint64_t> ParseSize(const std::string& text);
+
+// A signed 64-bit number: -5, 0x10.
+absl::StatusOr<int64_t> ParseInteger(const std::string& text);
+
+// 1 to 4294967295.
+absl::StatusOr<uint32_t> ParseCount(const std::string& text);
+
+// 1 to 255 bytes of [A-Za-z0-9._/-].
+absl::StatusOr<std::string> ParseName(const std::string& text);
+
+// The same, or nothing: what names begin with.
+absl::StatusOr<std::string> ParsePrefix(const std::string& text);
+
+// queue, completion or pipe.
+absl::StatusOr<ObjectKind> ParseKind(const std::string& text);
+
+}  // namespace waitq::cli
+
+#endif  // WAITQ_CLIENT_CLI_PARSE_H_

@@ -1,0 +1,105 @@
+// Client's calls on pipes.
+
+#include <string>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "client/client.h"
+#include "client/client_impl.h"
+#include "client/error.h"
+#include "client/pipe_streams.h"
+#include "client/wire.h"
+#include "transport/channel_arguments.h"
+
+namespace waitq {
+namespace {
+
+using Pipes = v1::Pipes::StubInterface;
+
+}  // namespace
+
+absl::StatusOr<ReadResult> Client::Read(const std::string& name,
+                                        const ReadOptions& options,
+                                        std::stop_token stop) {
+  v1::ReadRequest request;
+  request.set_name(name);
+  request.set_max_bytes(options.max_bytes);
+  SetSleep(options, impl_->caller, request);
+  auto response = Invoke(impl_->server, *impl_->taking.pipes, &Pipes::Read,
+                         request, stop, options.timeout);
+  if (!response.ok()) return response.status();
+  absl::StatusOr<Outcome> outcome = FromWire(response->outcome());
+  if (!outcome.ok()) return outcome.status();
+  return ReadResult{.outcome = *outcome,
+                    .data = std::move(*response->mutable_data()),
+                    .offset = response->offset(),
+                    .incarnation = response->incarnation(),
+                    .broken = response->broken(),
+                    .slept = response->slept()};
+}
+
+absl::StatusOr<WriteResult> Client::Write(const std::string& name,
+                                          std::string_view data,
+                                          const WriteOptions& options,
+                                          std::stop_token stop) {
+  // The server says so too, unless the message is so large that gRPC drops it
+  // before the server sees it.
+  if (data.size() > kMaxMessageBytes) {
+    absl::Status error = absl::InvalidArgumentError(
+        absl::StrCat("one write of ", data.size(), " bytes; at most ",
+                     kMaxMessageBytes, " fit into a message"));
+    SetErrorField(error, kReasonKey, "EMSGSIZE");
+    SetErrorField(error, kObjectKey, name);
+    return error;
+  }
+  v1::WriteRequest request;
+  request.set_name(name);
+  request.set_data(data.data(), data.size());
+  SetSleep(options, impl_->caller, request);
+  auto response = Invoke(impl_->server, *impl_->giving.pipes, &Pipes::Write,
+                         request, stop, options.timeout);
+  if (!response.ok()) return response.status();
+  absl::StatusOr<Outcome> outcome = FromWire(response->outcome());
+  if (!outcome.ok()) return outcome.status();
+  WriteResult result{.outcome = *outcome,
+                     .accepted_bytes = response->accepted_bytes(),
+                     .ended_by = std::nullopt,
+                     .ended_by_error = response->ended_by_error(),
+                     .offset = response->offset(),
+                     .incarnation = response->incarnation(),
+                     .slept = response->slept()};
+  if (response->ended_by() != v1::OUTCOME_UNSPECIFIED) {
+    absl::StatusOr<Outcome> ended_by = FromWire(response->ended_by());
+    if (!ended_by.ok()) return ended_by.status();
+    result.ended_by = *ended_by;
+  }
+  return result;
+}
+
+absl::StatusOr<std::unique_ptr<PipeReader>> Client::OpenReader(
+    const std::string& name, const OpenReaderOptions& options,
+    std::stop_token stop) {
+  v1::ReadStreamRequest::Open open;
+  open.set_name(name);
+  if (options.pipe.has_value()) *open.mutable_options() = ToWire(*options.pipe);
+  if (options.max_bytes.has_value()) open.set_max_bytes(*options.max_bytes);
+  if (options.window_bytes.has_value()) {
+    open.set_window_bytes(*options.window_bytes);
+  }
+  SetSleep(options, impl_->caller, open);
+  return OpenPipeReader(impl_->server, *impl_->taking.pipes, open,
+                        std::move(stop));
+}
+
+absl::StatusOr<std::unique_ptr<PipeWriter>> Client::OpenWriter(
+    const std::string& name, const OpenWriterOptions& options,
+    std::stop_token stop) {
+  v1::WriteStreamRequest::Open open;
+  open.set_name(name);
+  if (options.pipe.has_value()) *open.mutable_options() = ToWire(*options.pipe);
+  SetSleep(options, impl_->caller, open);
+  return OpenPipeWriter(impl_->server, *impl_->giving.pipes, open,
+                        std::move(stop));
+}
+
+}  // namespace waitq

@@ -1,0 +1,287 @@
+// What goes into the client's calls and comes out of them. Plain values.
+
+#ifndef WAITQ_CLIENT_TYPES_H_
+#define WAITQ_CLIENT_TYPES_H_
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <variant>
+
+#include "absl/time/time.h"
+
+namespace waitq {
+
+// How a blocking call ended, when that is an expected end.
+enum class Outcome {
+  kDone,        // the condition held, or bytes moved
+  kTimedOut,    // the call's `timeout` ran out first
+  kWouldBlock,  // it would have slept, and had `nonblock` set
+  kEndOfFile,   // a read reached the end of what the writers wrote
+};
+
+// Which signals end a sleep (of Tasks.Signal, as Linux's task state).
+enum class Sleep {
+  kInterruptible,
+  kKillable,
+  // Only for calls that give (Write): runs on when its caller is gone.
+  kUninterruptible,
+};
+
+enum class ObjectKind { kWaitQueue, kCompletion, kPipe };
+
+// A test of a wait queue's word or generation.
+struct Condition {
+  enum class Test {
+    kEqual,
+    kNotEqual,
+    kLess,
+    kLessOrEqual,
+    kGreater,
+    kGreaterOrEqual,
+    kAllBits,
+    kAnyBits,
+    kChangedSince,
+  };
+
+  static constexpr Condition Equal(int64_t value) {
+    return {Test::kEqual, value};
+  }
+  static constexpr Condition AllBits(uint64_t mask) {
+    return {Test::kAllBits, static_cast<int64_t>(mask)};
+  }
+  static constexpr Condition AnyBits(uint64_t mask) {
+    return {Test::kAnyBits, static_cast<int64_t>(mask)};
+  }
+  // The queue's generation is another one: something was changed or woken.
+  static constexpr Condition ChangedSince(uint64_t generation) {
+    return {Test::kChangedSince, static_cast<int64_t>(generation)};
+  }
+
+  bool operator==(const Condition&) const = default;
+
+  Test test = Test::kEqual;
+  // What the word is compared with; a mask or a generation as its 64 bits.
+  int64_t operand = 0;
+};
+
+// A change of a wait queue's word.
+struct Action {
+  enum class Change { kSet, kAdd, kAndBits, kOrBits };
+
+  static constexpr Action Set(int64_t value) { return {Change::kSet, value}; }
+  static constexpr Action Add(int64_t value) { return {Change::kAdd, value}; }
+  static constexpr Action AndBits(uint64_t mask) {
+    return {Change::kAndBits, static_cast<int64_t>(mask)};
+  }
+  static constexpr Action OrBits(uint64_t mask) {
+    return {Change::kOrBits, static_cast<int64_t>(mask)};
+  }
+
+  bool operator==(const Action&) const = default;
+
+  Change change = Change::kSet;
+  // What is set or added; a mask as its 64 bits.
+  int64_t operand = 0;
+};
+
+// The options of blocking calls share these three:
+//   timeout   how long the call may sleep; absent: for ever; 0: one test
+//   nonblock  never sleep: kWouldBlock instead; beats `timeout`
+//   sleep     what ends it
+struct WaitOptions {
+  // Absent: sleep until a wake reaches this call.
+  std::optional<Condition> condition = {};
+  // Done in the same step in which the condition is found true.
+  std::optional<Action> then = {};
+  // Whether this sleeper uses up one of a wake's `nr`. Absent: if it has a
+  // `then`.
+  std::optional<bool> exclusive = {};
+  std::optional<absl::Duration> timeout = {};
+  bool nonblock = false;
+  Sleep sleep = Sleep::kInterruptible;
+};
+
+struct WaitResult {
+  Outcome outcome = Outcome::kDone;  // kDone, kTimedOut or kWouldBlock
+  // The word when the call ended, before and after `then`.
+  int64_t value_before = 0;
+  int64_t value_after = 0;
+  uint64_t generation = 0;
+  // Of `timeout`, where there is one.
+  std::optional<absl::Duration> remaining = {};
+  bool slept = false;
+};
+
+struct WakeOptions {
+  // Done before anybody is woken.
+  std::optional<Action> update = {};
+  // How many exclusive sleepers to wake at most; ignored with `all`.
+  uint32_t nr = 1;
+  bool all = false;
+  // Leave killable sleepers asleep, as wake_up_interruptible().
+  bool interruptible_only = false;
+};
+
+struct WakeResult {
+  uint64_t woken = 0;
+  uint64_t woken_exclusive = 0;  // of these
+  int64_t value = 0;
+  uint64_t generation = 0;
+};
+
+struct GetResult {
+  int64_t value = 0;
+  uint64_t generation = 0;
+};
+
+struct StoreResult {
+  int64_t value_before = 0;
+  uint64_t generation = 0;
+};
+
+struct AwaitOptions {
+  std::optional<absl::Duration> timeout = {};
+  bool nonblock = false;
+  Sleep sleep = Sleep::kInterruptible;
+};
+
+struct AwaitResult {
+  Outcome outcome = Outcome::kDone;  // kDone, kTimedOut or kWouldBlock
+  std::optional<absl::Duration> remaining = {};
+  bool slept = false;
+  uint64_t generation = 0;
+};
+
+struct CompleteResult {
+  uint64_t woken = 0;
+  // How many more are done and not taken; UINT32_MAX after CompleteAll.
+  uint32_t done = 0;
+  uint64_t generation = 0;
+};
+
+// Of a pipe that is made by the call that names them. Absent: the server's
+// defaults (64 KiB, 4 KiB).
+struct PipeOptions {
+  std::optional<uint64_t> capacity_bytes = {};
+  std::optional<uint64_t> atomic_max_bytes = {};
+};
+
+struct ReadOptions {
+  uint64_t max_bytes = 64 << 10;
+  std::optional<absl::Duration> timeout = {};
+  bool nonblock = false;
+  Sleep sleep = Sleep::kInterruptible;
+};
+
+struct ReadResult {
+  Outcome outcome = Outcome::kDone;
+  std::string data = {};
+  // Where in the pipe `data` begins, and which pipe of this name it was.
+  uint64_t offset = 0;
+  uint64_t incarnation = 0;
+  // With kEndOfFile: a writer went away without closing.
+  bool broken = false;
+  bool slept = false;
+};
+
+struct WriteOptions {
+  std::optional<absl::Duration> timeout = {};
+  bool nonblock = false;
+  Sleep sleep = Sleep::kInterruptible;
+};
+
+struct WriteResult {
+  // kDone if any byte was accepted, else kTimedOut or kWouldBlock.
+  Outcome outcome = Outcome::kDone;
+  uint64_t accepted_bytes = 0;
+  // What cut a write short that is kDone: an outcome; or, for what would be an
+  // error had nothing been accepted, the errno's name ("EPIPE"), else "".
+  std::optional<Outcome> ended_by = {};
+  std::string ended_by_error = {};
+  // The pipe's offset after the last accepted byte.
+  uint64_t offset = 0;
+  uint64_t incarnation = 0;
+  bool slept = false;
+};
+
+// The `timeout` of a stream bounds each of its sleeps, not the whole.
+struct OpenReaderOptions {
+  std::optional<PipeOptions> pipe = {};
+  // Read so many bytes in all. Absent: until the end of file.
+  std::optional<uint64_t> max_bytes = {};
+  // The server sends at most so many bytes beyond what has been used: what is
+  // lost if this reader dies. Absent: as many as flow control lets through.
+  std::optional<uint64_t> window_bytes = {};
+  std::optional<absl::Duration> timeout = {};
+  bool nonblock = false;
+  Sleep sleep = Sleep::kInterruptible;
+};
+
+struct OpenWriterOptions {
+  std::optional<PipeOptions> pipe = {};
+  std::optional<absl::Duration> timeout = {};
+  bool nonblock = false;
+  Sleep sleep = Sleep::kInterruptible;
+};
+
+struct WaitQueueInfo {
+  int64_t value = 0;
+};
+
+struct CompletionInfo {
+  uint32_t done = 0;  // as CompleteResult::done
+};
+
+struct PipeInfo {
+  uint64_t capacity_bytes = 0;
+  uint64_t atomic_max_bytes = 0;
+  uint64_t unread_bytes = 0;
+  // Bytes ever taken out and put in.
+  uint64_t read_offset = 0;
+  uint64_t write_offset = 0;
+  // Handles open now.
+  uint32_t readers = 0;
+  uint32_t writers = 0;
+};
+
+struct ObjectInfo {
+  std::string name;
+  ObjectKind kind = ObjectKind::kWaitQueue;
+  // The generations of its creation and of its last change.
+  uint64_t incarnation = 0;
+  uint64_t generation = 0;
+  // Made by a Create call, and so there until Remove.
+  bool created = false;
+  uint64_t sleepers = 0;
+  // As `kind` says.
+  std::variant<WaitQueueInfo, CompletionInfo, PipeInfo> state = {};
+};
+
+struct CreateResult {
+  // False if the object was there already, with these options.
+  bool created = false;
+  ObjectInfo object;
+};
+
+// A call that is asleep on the server.
+struct TaskInfo {
+  uint64_t id = 0;
+  std::string peer;
+  std::string caller;
+  Sleep state = Sleep::kInterruptible;
+  std::string object;
+  ObjectKind kind = ObjectKind::kWaitQueue;
+  // For people: "value == 1".
+  std::string condition;
+  absl::Duration age;
+  // Absent: it may sleep for ever.
+  std::optional<absl::Duration> remaining = {};
+  // 0 is the next in line.
+  uint64_t place = 0;
+  bool exclusive = false;
+};
+
+}  // namespace waitq
+
+#endif  // WAITQ_CLIENT_TYPES_H_
