@@ -6,14 +6,11 @@ namespace waitq {
 
 PipeEnds::Reader PipeEnds::OpenReader() {
   ++readers_;
-  const bool unseen = !ends_.empty() && !ends_.back().seen;
+  const bool unseen = last_serial_ > 0 && !last_seen_;
   return Reader{unseen ? last_serial_ - 1 : last_serial_};
 }
 
 PipeEnds::Writer PipeEnds::OpenWriter() {
-  if (!ends_.empty() && (!ends_.back().broken || ends_.back().seen)) {
-    ends_.pop_back();
-  }
   ++writers_;
   return Writer{departures_};
 }
@@ -29,32 +26,38 @@ bool PipeEnds::CloseWriter(bool clean, uint64_t write_offset) {
   WAITQ_CHECK(writers_ > 0, "a writer closes that was not open");
   if (!clean) writer_died_ = true;
   if (--writers_ > 0) return false;
-  ends_.push_back({write_offset, ++last_serial_, writer_died_, false});
+  ++last_serial_;
+  last_broken_ = writer_died_;
+  last_seen_ = false;
+  if (last_broken_) broken_.push_back(write_offset);
   writer_died_ = false;
   return true;
 }
 
-PipeEnd PipeEnds::EndAt(uint64_t read_offset, const Reader* reader) const {
-  if (ends_.empty() || ends_.front().offset != read_offset) {
-    return PipeEnd::kNone;
-  }
-  const End& end = ends_.front();
-  if (IsTerminal(end)) {
-    const bool for_reader =
-        reader == nullptr ? !end.seen : reader->seen < end.serial;
-    if (!for_reader) return PipeEnd::kNone;
-  }
-  return end.broken ? PipeEnd::kBroken : PipeEnd::kClean;
+PipeEnd PipeEnds::EndAt(uint64_t read_offset, bool empty,
+                        const Reader* reader) const {
+  if (BrokenAt(read_offset)) return PipeEnd::kBroken;
+  if (!empty || writers_ > 0 || last_serial_ == 0) return PipeEnd::kNone;
+  const bool for_reader =
+      reader == nullptr ? !last_seen_ : reader->seen < last_serial_;
+  if (!for_reader) return PipeEnd::kNone;
+  return last_broken_ ? PipeEnd::kBroken : PipeEnd::kClean;
 }
 
-void PipeEnds::Tell(Reader* reader) const {
-  if (reader != nullptr) reader->seen = ends_.front().serial;
+void PipeEnds::Tell(uint64_t read_offset, Reader* reader) const {
+  if (reader == nullptr) return;
+  // Behind a broken end that is not the last one, the last one is to come.
+  if (BrokenAt(read_offset) && !FirstBrokenIsLast()) return;
+  reader->seen = last_serial_;
 }
 
-void PipeEnds::MarkSeen() {
-  ends_.front().seen = true;
-  // Bytes of another writer follow, or will: the next read goes on with them.
-  if (!IsTerminal(ends_.front())) ends_.pop_front();
+void PipeEnds::MarkSeen(uint64_t read_offset) {
+  if (!BrokenAt(read_offset)) {
+    last_seen_ = true;
+    return;
+  }
+  if (FirstBrokenIsLast()) last_seen_ = true;
+  broken_.pop_front();
 }
 
 bool PipeEnds::IsBrokenFor(const Writer* writer) const {
@@ -63,7 +66,8 @@ bool PipeEnds::IsBrokenFor(const Writer* writer) const {
 }
 
 bool PipeEnds::Idle() const {
-  return readers_ == 0 && writers_ == 0 && (ends_.empty() || ends_.back().seen);
+  return readers_ == 0 && writers_ == 0 && broken_.empty() &&
+         (last_serial_ == 0 || last_seen_);
 }
 
 }  // namespace waitq

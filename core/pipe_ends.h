@@ -46,22 +46,21 @@ class PipeEnds {
   uint32_t readers() const { return readers_; }
   uint32_t writers() const { return writers_; }
 
-  // The end that a reader sees at `read_offset`, before any byte there. A
-  // unary read has no handle and passes nullptr.
-  PipeEnd EndAt(uint64_t read_offset, const Reader* reader) const;
+  // The end that a reader sees at `read_offset`, before any byte there;
+  // `empty`: nothing is unread. A unary read has no handle and passes nullptr.
+  PipeEnd EndAt(uint64_t read_offset, bool empty, const Reader* reader) const;
 
-  // Tells a reader of the end at which it stands: it does not see it again.
-  // For a unary read, nullptr.
-  void Tell(Reader* reader) const;
+  // Tells a reader of the end that it sees there: it does not see it again.
+  void Tell(uint64_t read_offset, Reader* reader) const;
 
-  // The end has been seen: to be called when all readers asleep at it, and one
-  // at least, were told.
-  void MarkSeen();
+  // The end there has been seen: to be called when all readers asleep at it,
+  // and one at least, were told.
+  void MarkSeen(uint64_t read_offset);
 
-  // No read may go beyond the first end, which stands here; `write_offset` if
-  // there is none.
+  // No read may go beyond a broken end that nobody has seen: where the first
+  // of them stands; `write_offset` if there is none.
   uint64_t ReadLimit(uint64_t write_offset) const {
-    return ends_.empty() ? write_offset : ends_.front().offset;
+    return broken_.empty() ? write_offset : broken_.front();
   }
 
   // Whether a write has nobody to read it: EPIPE. Without a handle: nullptr.
@@ -71,25 +70,27 @@ class PipeEnds {
   bool Idle() const;
 
  private:
-  struct End {
-    uint64_t offset;
-    uint64_t serial;  // rises from 1
-    bool broken;
-    bool seen;
-  };
-
-  // The end that is the pipe's present state: no writer is open.
-  bool IsTerminal(const End& end) const {
-    return writers_ == 0 && end.serial == last_serial_;
+  // A broken end stands there that nobody has seen.
+  bool BrokenAt(uint64_t read_offset) const {
+    return !broken_.empty() && broken_.front() == read_offset;
+  }
+  // The first of broken_ is the end that the last writer made.
+  bool FirstBrokenIsLast() const {
+    return broken_.size() == 1 && last_broken_ && !last_seen_;
   }
 
   uint32_t readers_ = 0;
   uint32_t writers_ = 0;
-  bool writer_died_ = false;  // since the last end
   uint64_t departures_ = 0;   // times that the last reader left
-  uint64_t last_serial_ = 0;  // of the ends
-  // By offset. All but the last are broken and unseen.
-  std::deque<End> ends_;
+  bool writer_died_ = false;  // since the last end
+
+  // The last end. It is the pipe's state while no writer is open.
+  uint64_t last_serial_ = 0;  // 0: there has been none
+  bool last_broken_ = false;
+  bool last_seen_ = false;
+
+  // Where broken ends stand that nobody has seen.
+  std::deque<uint64_t> broken_;
 };
 
 }  // namespace waitq

@@ -130,23 +130,32 @@ class SleepTimer : public Timer {
 
 }  // namespace
 
-Ticks ThreadTask::ScheduleTimeout(Ticks timeout) {
-  if (timeout == kMaxScheduleTimeout) {
+Ticks ThreadTask::ScheduleUntil(absl::Time deadline) {
+  if (deadline == absl::InfiniteFuture()) {
     Schedule();
-    return timeout;
+    return kMaxScheduleTimeout;
   }
+  SleepTimer timer(this);
+  timers_->Arm(timer, deadline);
+  Schedule();
+  timers_->CancelSync(timer);
+  // Up, so that a sleep which something else ended within its last tick is not
+  // taken for one that has timed out.
+  const absl::Duration left = deadline - timers_->clock().Now();
+  return std::max<Ticks>(absl::Ceil(left, kTick) / kTick, 0);
+}
+
+Ticks ThreadTask::ScheduleTimeout(Ticks timeout) {
   if (timeout < 0) {
     SetState(kRunning);
     return 0;
   }
-  // Far beyond any uptime, and far from overflow.
-  timeout = std::min(timeout, kMaxScheduleTimeout / 4);
-  const Ticks expiry = timers_->NowTicks() + timeout;
-  SleepTimer timer(this);
-  timers_->Arm(timer, timers_->clock().Now() + timeout * kTick);
-  Schedule();
-  timers_->CancelSync(timer);
-  return std::max<Ticks>(expiry - timers_->NowTicks(), 0);
+  return ScheduleUntil(DeadlineAfter(timeout));
+}
+
+absl::Time ThreadTask::DeadlineAfter(Ticks timeout) const {
+  if (timeout == kMaxScheduleTimeout) return absl::InfiniteFuture();
+  return timers_->clock().Now() + timeout * kTick;
 }
 
 }  // namespace waitq

@@ -25,6 +25,7 @@
 #include <limits>
 #include <string>
 
+#include "absl/time/time.h"
 #include "core/timers.h"
 
 namespace waitq {
@@ -156,10 +157,18 @@ class ThreadTask : public Task {
   // already, or if a signal is pending that the state admits.
   void Schedule();
 
-  // schedule_timeout(): the same for at most `timeout` ticks. Returns what is
-  // left, 0 if the time has passed, whoever ended the sleep. The state is then
-  // running. A negative timeout counts as passed.
+  // The same, but at the latest until `deadline`; the state is then running.
+  // Returns the ticks that are left, rounded up: 0 only when it has passed,
+  // whoever ended the sleep.
+  Ticks ScheduleUntil(absl::Time deadline);
+
+  // schedule_timeout(): the same for `timeout` ticks from now.
+  // kMaxScheduleTimeout never ends, and comes back as it is; a negative timeout
+  // counts as passed.
   Ticks ScheduleTimeout(Ticks timeout);
+
+  // When `timeout` ticks from now have passed; InfiniteFuture() if never.
+  absl::Time DeadlineAfter(Ticks timeout) const;
 
  private:
   SignalDispositions own_dispositions_;

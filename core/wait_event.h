@@ -25,6 +25,7 @@
 #ifndef WAITQ_CORE_WAIT_EVENT_H_
 #define WAITQ_CORE_WAIT_EVENT_H_
 
+#include "absl/time/time.h"
 #include "core/task.h"
 #include "core/wait_queue.h"
 
@@ -70,8 +71,12 @@ Ticks WaitEventStateTimeout(WaitQueue& queue, TaskState state, Ticks timeout,
     return is_true || left == 0;
   };
   if (done()) return left;
+  // One deadline, however often the sleep is ended for nothing.
+  ThreadTask& task = Task::Current();
+  const absl::Time deadline = task.DeadlineAfter(timeout);
   const int interrupted = WaitEventLoop(queue, state, 0, done, [&] {
-    left = Task::Current().ScheduleTimeout(left);
+    left = timeout < 0 ? task.ScheduleTimeout(timeout)
+                       : task.ScheduleUntil(deadline);
   });
   return interrupted != 0 ? interrupted : left;
 }

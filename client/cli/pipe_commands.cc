@@ -60,16 +60,22 @@ absl::StatusOr<Outcome> WriteFile(int fd, PipeWriter& writer,
   }
 }
 
+// The file to read, "-" being standard input. Not a directory, which can be
+// opened but not read: then no pipe should have been opened for it.
+absl::StatusOr<int> OpenInput(const std::string& file) {
+  const int fd =
+      file == "-" ? STDIN_FILENO : open(file.c_str(), O_RDONLY | O_CLOEXEC);
+  struct stat info;
+  const bool known = fd >= 0 && fstat(fd, &info) == 0;
+  if (known && !S_ISDIR(info.st_mode)) return fd;
+  return absl::InvalidArgumentError(absl::StrCat(
+      "cannot read the file: ", std::strerror(known ? EISDIR : errno)));
+}
+
 int RunWrite(const WriteArguments& arguments, Environment& environment) {
-  int fd = STDIN_FILENO;
-  if (arguments.file != "-") {
-    fd = open(arguments.file.c_str(), O_RDONLY | O_CLOEXEC);
-    if (fd < 0) {
-      return Report(arguments.file,
-                    absl::InvalidArgumentError(absl::StrCat(
-                        "cannot open the file: ", std::strerror(errno))));
-    }
-  }
+  const absl::StatusOr<int> input = OpenInput(arguments.file);
+  if (!input.ok()) return Report(arguments.file, input.status());
+  const int fd = *input;
   const uint64_t size = SizeLeft(fd);
   absl::StatusOr<std::unique_ptr<PipeWriter>> writer =
       environment.client.OpenWriter(arguments.name, arguments.options,

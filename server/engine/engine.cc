@@ -54,14 +54,13 @@ absl::StatusOr<Ref<T>> Engine::FindOrMake(absl::string_view name, Make make) {
 
 template <class T>
 absl::StatusOr<Ref<T>> Engine::FindOrMake(absl::string_view name) {
-  return FindOrMake<T>(name, [this](std::string made) {
-    if constexpr (std::is_same_v<T, PipeObject>) {
-      return MakeRef<T>(&shared_, std::move(made), /*created=*/false,
-                        PipeOptions());
-    } else {
+  if constexpr (std::is_same_v<T, PipeObject>) {
+    return FindOrMakePipe(name, PipeOptionsRequest());
+  } else {
+    return FindOrMake<T>(name, [this](std::string made) {
       return MakeRef<T>(&shared_, std::move(made), /*created=*/false);
-    }
-  });
+    });
+  }
 }
 
 template <class T>

@@ -69,8 +69,8 @@ Started Object::Start(Ref<Operation> operation, const SleepOptions& options) {
     SetDeadlineLocked(op, options);
     op.task_.SetState(options.state);
     LineLocked(op).Add(op);
-    if (op.near_deadline_ends_ && op.deadline_ <= op.started_) {
-      FinishLocked(op, Ending::kTimedOut, done);
+    if (EndIfNearDeadlineLocked(op, done)) {
+      // It came too late for any answer that gives something.
     } else if (shared_.draining && RefusedByDrain(op)) {
       FinishLocked(op, Ending::kDraining, done);
     } else {
@@ -100,6 +100,7 @@ void Object::SetDeadlineLocked(Operation& op, const SleepOptions& options) {
   op.started_ = shared_.Now();
   if (options.timeout.has_value()) {
     op.has_timeout_ = true;
+    op.timeout_ = *options.timeout;
     op.deadline_ = op.started_ + *options.timeout;
   }
   if (options.call_deadline == absl::InfiniteFuture()) return;
@@ -146,7 +147,7 @@ void Object::FinishLocked(Operation& op, Ending ending, DoneList& done) {
   NoteEndLocked(op);
   if (op.has_timeout_) {
     op.remaining_ =
-        std::max(op.deadline_ - shared_.Now(),
+        std::max(op.started_ + op.timeout_ - shared_.Now(),
                  ending == Ending::kDone ? kTick : absl::ZeroDuration());
   }
   if (op.starting_) return;  // Start() returns the result
@@ -159,6 +160,12 @@ void Object::FinishLocked(Operation& op, Ending ending, DoneList& done) {
   // reference for that.
   if (shared_.timers.Cancel(op)) op.DropRef();
   done.Push(Ref<Operation>::Adopt(&op));
+}
+
+bool Object::EndIfNearDeadlineLocked(Operation& op, DoneList& done) {
+  if (!op.near_deadline_ends_ || op.deadline_ > shared_.Now()) return false;
+  FinishLocked(op, Ending::kTimedOut, done);
+  return true;
 }
 
 void Object::FinishAtLimitLocked(Operation& op, const char* limit,
@@ -188,8 +195,9 @@ void Object::OnEventLocked(Operation& op, Event event, DoneList& done) {
   }
   // Condition beats timeout, signal and drain. Who is gone, or too near its
   // end, is not tested: it would be given something that it does not get.
-  if (event == Event::kTimer || event == Event::kSignal ||
-      event == Event::kDrain) {
+  if ((event == Event::kTimer || event == Event::kSignal ||
+       event == Event::kDrain) &&
+      !EndIfNearDeadlineLocked(op, done)) {
     TestLocked(op, done);
   }
   if (IsAsleepLocked(op)) {
@@ -269,6 +277,7 @@ bool Object::MarkRemoved(RemoveIf condition) {
     MutexLock lock(&mu_);
     if (removed_ || !MayRemoveLocked(condition)) return false;
     removed_ = true;
+    OnRemovedLocked();
     drop = expiry_armed_ && shared_.timers.Cancel(*this);
     if (drop) expiry_armed_ = false;
   }

@@ -161,6 +161,8 @@ class Object : public RefCounted, private Timer {
   virtual void NoteEndLocked(Operation&) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {}
   // Whether a new operation may not even be tested while the server drains.
   virtual bool RefusedByDrain(const Operation&) const { return false; }
+  // The object has been removed: what it holds goes back to the budgets.
+  virtual void OnRemovedLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {}
   // Whether somebody would be cut off by its removal.
   virtual bool BusyLocked() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
     return false;
@@ -179,6 +181,12 @@ class Object : public RefCounted, private Timer {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void FinishAtLimitLocked(Operation& operation, const char* limit,
                            DoneList& done) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+
+  // Ends the operation as timed out if its call is so near its end that nothing
+  // may be handed to it. Its timer sees to that, too, but may be late. To be
+  // asked by every wake function first; true: it has ended.
+  bool EndIfNearDeadlineLocked(Operation& operation, DoneList& done)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
   // To be called at the end of whatever may have left it blank.
   void NoteIdleLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);

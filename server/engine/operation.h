@@ -195,7 +195,8 @@ class Operation : public RefCounted, private WaitEntry, private Timer {
   const char* limit_ = nullptr;
   absl::Time started_;
   absl::Time deadline_ = absl::InfiniteFuture();
-  absl::Duration remaining_;
+  absl::Duration timeout_;    // if has_timeout_
+  absl::Duration remaining_;  // of it
   const std::shared_ptr<const CallerInfo> caller_info_;
 };
 

@@ -20,13 +20,17 @@ struct PipeObject::Walk {
 int ReadOperation::OnWake(waitq::WaitEntry& entry, TaskState, int, void* key) {
   auto& walk = *static_cast<PipeObject::Walk*>(key);
   walk.pipe.mu_.AssertHeld();
-  return walk.pipe.ServeReaderLocked(Of<ReadOperation>(entry), walk);
+  auto& op = Of<ReadOperation>(entry);
+  if (walk.pipe.EndIfNearDeadlineLocked(op, walk.done)) return 0;
+  return walk.pipe.ServeReaderLocked(op, walk);
 }
 
 int WriteOperation::OnWake(waitq::WaitEntry& entry, TaskState, int, void* key) {
   auto& walk = *static_cast<PipeObject::Walk*>(key);
   walk.pipe.mu_.AssertHeld();
-  return walk.pipe.ServeWriterLocked(Of<WriteOperation>(entry), walk);
+  auto& op = Of<WriteOperation>(entry);
+  if (walk.pipe.EndIfNearDeadlineLocked(op, walk.done)) return 0;
+  return walk.pipe.ServeWriterLocked(op, walk);
 }
 
 std::string ReadOperation::Describe() const {
@@ -46,7 +50,9 @@ PipeObject::PipeObject(Shared* shared, std::string name, bool created,
       bytes_({.capacity_bytes = options.capacity_bytes, .slot_bytes = 1}),
       generation_(incarnation()) {}
 
-PipeObject::~PipeObject() { shared_.pipe_bytes.Return(bytes_.unread_bytes()); }
+void PipeObject::OnRemovedLocked() {
+  shared_.pipe_bytes.Return(bytes_.Take(bytes_.unread_bytes()).size());
+}
 
 namespace {
 
@@ -64,7 +70,25 @@ bool PipeObject::RefusedByDrain(const Operation& op) const {
   return !IsRead(op);
 }
 
-void PipeObject::TestLocked(Operation&, DoneList& done) { ServeLocked(done); }
+void PipeObject::TestLocked(Operation& operation, DoneList& done) {
+  // What asks for nothing, or for what cannot be, does not stand in line.
+  if (IsRead(operation)) {
+    auto& op = static_cast<ReadOperation&>(operation);
+    if (op.max_bytes_ == 0) return FinishLocked(op, Ending::kDone, done);
+  } else {
+    auto& op = static_cast<WriteOperation&>(operation);
+    if (op.total_bytes_ == 0) return FinishLocked(op, Ending::kDone, done);
+    if (IsBrokenForLocked(op)) {
+      return FinishLocked(op, Ending::kNoReaders, done);
+    }
+  }
+  ServeLocked(done);
+}
+
+bool PipeObject::IsBrokenForLocked(const WriteOperation& op) const {
+  return ends_.IsBrokenFor(op.writer_ == nullptr ? nullptr
+                                                 : &op.writer_->state_);
+}
 
 const char* PipeObject::ChargeLocked(Operation& operation) {
   if (IsRead(operation)) return nullptr;
@@ -102,78 +126,73 @@ void PipeObject::ServeLocked(DoneList& done) {
     writers_.Walk(kNormal, /*nr=*/0, /*wake_flags=*/0, &walk);
     readers_.Walk(kNormal, /*nr=*/0, /*wake_flags=*/0, &walk);
     // After the walk, so that all who sleep at the end have been told.
-    if (std::exchange(walk.told_end, false)) ends_.MarkSeen();
+    if (std::exchange(walk.told_end, false)) {
+      ends_.MarkSeen(bytes_.read_offset());
+    }
   } while (walk.moved);
 }
 
 int PipeObject::ServeReaderLocked(ReadOperation& op, Walk& walk) {
-  const uint64_t readable =
-      ends_.ReadLimit(bytes_.write_offset()) - bytes_.read_offset();
-  const uint64_t n = std::min(op.max_bytes_, readable);
-  if (n == 0 && op.max_bytes_ > 0) {
-    PipeEnds::Reader* const reader =
-        op.reader_ == nullptr ? nullptr : &op.reader_->state_;
-    const PipeEnd end = ends_.EndAt(bytes_.read_offset(), reader);
-    // Not -1: there are no bytes to be passed by, and the end may be there for
-    // the next reader, whose handle is older.
-    if (end == PipeEnd::kNone) return 0;
-    ends_.Tell(reader);
-    walk.told_end = true;
-    op.broken_ = end == PipeEnd::kBroken;
-  }
-  if (n > 0) {
-    op.data_ = bytes_.Take(n);
-    shared_.pipe_bytes.Return(n);
+  const uint64_t at = bytes_.read_offset();
+  const uint64_t readable = ends_.ReadLimit(bytes_.write_offset()) - at;
+  if (readable > 0) {
+    op.data_ = bytes_.Take(std::min(op.max_bytes_, readable));
+    shared_.pipe_bytes.Return(op.data_.size());
     generation_ = shared_.NextGeneration();
+    FinishLocked(op, Ending::kDone, walk.done);
+    walk.moved = true;
+    return 1;
   }
-  FinishLocked(op,
-               n == 0 && op.max_bytes_ > 0 ? Ending::kEndOfFile : Ending::kDone,
-               walk.done);
+  PipeEnds::Reader* const reader =
+      op.reader_ == nullptr ? nullptr : &op.reader_->state_;
+  const PipeEnd end = ends_.EndAt(at, bytes_.empty(), reader);
+  // Not -1: there are no bytes in which the next could pass it, and the end may
+  // be there for that one, whose handle is older.
+  if (end == PipeEnd::kNone) return 0;
+  ends_.Tell(at, reader);
+  walk.told_end = true;
+  op.broken_ = end == PipeEnd::kBroken;
+  FinishLocked(op, Ending::kEndOfFile, walk.done);
   walk.moved = true;
   return 1;
 }
 
 int PipeObject::ServeWriterLocked(WriteOperation& op, Walk& walk) {
-  if (!op.left_.empty()) {
-    if (ends_.IsBrokenFor(op.writer_ == nullptr ? nullptr
-                                                : &op.writer_->state_)) {
-      FinishLocked(op, Ending::kNoReaders, walk.done);
-      walk.moved = true;
-      return 1;
-    }
-    const bool whole = op.total_bytes_ <= options_.atomic_max_bytes;
-    const bool alone = writers_.First() == &EntryOf(op) &&
-                       writers_.After(EntryOf(op)) == nullptr;
-    uint64_t want = op.left_.size();
-    if (!whole && !alone) {
-      if (op.turn_left_bytes_ == 0) {
-        op.turn_left_bytes_ =
-            std::max(options_.atomic_max_bytes, options_.capacity_bytes / 4);
-      }
-      want = std::min(want, op.turn_left_bytes_);
-    }
-    const uint64_t n = bytes_.Room(want, whole, /*first=*/true);
-    if (n == 0) return -1;  // the first in line is never passed
-    if (!shared_.pipe_bytes.Take(n)) {
-      FinishAtLimitLocked(op, shared_.pipe_bytes.name(), walk.done);
-      walk.moved = true;
-      return 1;
-    }
-    AcceptLocked(op, n);
+  if (IsBrokenForLocked(op)) {
+    FinishLocked(op, Ending::kNoReaders, walk.done);
     walk.moved = true;
-    if (!op.left_.empty()) {
-      op.turn_left_bytes_ -= std::min(op.turn_left_bytes_, n);
-      if (alone || op.turn_left_bytes_ > 0) return -1;
-      // Its turn is over and others wait: to the tail, where this walk comes
-      // to it once more.
-      WaitList::Remove(EntryOf(op));
-      writers_.AddTail(EntryOf(op));
-      return 0;
-    }
+    return 1;
   }
-  FinishLocked(op, Ending::kDone, walk.done);
+  const bool whole = op.total_bytes_ <= options_.atomic_max_bytes;
+  const bool alone = writers_.First() == &EntryOf(op) &&
+                     writers_.After(EntryOf(op)) == nullptr;
+  const bool in_turns = !whole && !alone;
+  if (in_turns && op.turn_left_bytes_ == 0) {
+    op.turn_left_bytes_ =
+        std::max(options_.atomic_max_bytes, options_.capacity_bytes / 4);
+  }
+  const uint64_t want = in_turns
+                            ? std::min(op.left_.size(), op.turn_left_bytes_)
+                            : op.left_.size();
+  const uint64_t n = bytes_.Room(want, whole, /*first=*/true);
+  if (n == 0) return -1;  // the first in line is never passed
   walk.moved = true;
-  return 1;
+  if (!shared_.pipe_bytes.Take(n)) {
+    FinishAtLimitLocked(op, shared_.pipe_bytes.name(), walk.done);
+    return 1;
+  }
+  AcceptLocked(op, n);
+  if (op.left_.empty()) {
+    FinishLocked(op, Ending::kDone, walk.done);
+    return 1;
+  }
+  op.turn_left_bytes_ -= std::min(op.turn_left_bytes_, n);
+  if (!in_turns || op.turn_left_bytes_ > 0) return -1;
+  // Its turn is over and others wait: to the tail, where this walk comes to it
+  // once more.
+  WaitList::Remove(EntryOf(op));
+  writers_.AddTail(EntryOf(op));
+  return 0;
 }
 
 void PipeObject::AcceptLocked(WriteOperation& op, uint64_t n) {

@@ -138,7 +138,6 @@ class PipeObject final : public Object {
 
   PipeObject(Shared* shared, std::string name, bool created,
              const PipeOptions& options);
-  ~PipeObject() override;
 
   const PipeOptions& options() const { return options_; }
 
@@ -171,6 +170,7 @@ class PipeObject final : public Object {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void UnchargeLocked(Operation& operation) override
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void OnRemovedLocked() override ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   bool RefusedByDrain(const Operation& operation) const override;
   bool BusyLocked() const override ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
     return ends_.writers() > 0;
@@ -189,6 +189,9 @@ class PipeObject final : public Object {
   int ServeReaderLocked(ReadOperation& op, Walk& walk)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   int ServeWriterLocked(WriteOperation& op, Walk& walk)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // EPIPE: the last reader has left.
+  bool IsBrokenForLocked(const WriteOperation& op) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // Moves the first `n` bytes of a write into the pipe.
   void AcceptLocked(WriteOperation& op, uint64_t n)

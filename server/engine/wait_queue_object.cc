@@ -20,6 +20,7 @@ int WaitOperation::OnWake(waitq::WaitEntry& entry, TaskState mode, int,
   auto& walk = *static_cast<WaitQueueObject::Walk*>(key);
   walk.queue.mu_.AssertHeld();
   if (!op.WakesIn(mode)) return 0;
+  if (walk.queue.EndIfNearDeadlineLocked(op, walk.done)) return 0;
   // Tested against the word as those before it left it. False: it stays
   // asleep, and uses up no `nr`.
   if (!walk.queue.TryLocked(op, /*woken=*/true, walk.done)) return 0;

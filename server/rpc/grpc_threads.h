@@ -5,12 +5,13 @@
 
 namespace waitq::rpc {
 
-// Makes gRPC's executor as large as it will ever be, two threads a core. It
-// starts with one and adds more, for good, at the first burst of work: then the
-// number of the server's threads would depend on what has been asleep.
+// Makes gRPC's executor as large as it will ever be, two threads a core, and
+// lets its timers start their second thread. Both start with one and add more,
+// for good, when there is work: then the number of the server's threads would
+// depend on what has been asleep.
 //
-// Takes a millisecond. gRPC must have been initialised.
-void FillGrpcExecutor();
+// Takes some milliseconds. gRPC must have been initialised.
+void FillGrpcThreads();
 
 }  // namespace waitq::rpc
 

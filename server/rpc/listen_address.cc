@@ -1,7 +1,9 @@
 #include "server/rpc/listen_address.h"
 
+#include <arpa/inet.h>
 #include <fcntl.h>
 #include <netdb.h>
+#include <netinet/in.h>
 #include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -62,8 +64,15 @@ absl::StatusOr<ListenAddress> ListenAddress::Parse(const std::string& text) {
 }
 
 bool ListenAddress::IsLocal() const {
-  return is_unix() || host == "localhost" || host == "::1" ||
-         absl::StartsWith(host, "127.");
+  if (is_unix() || host == "localhost") return true;
+  // Not by the text: 127.example.org is a name like any other.
+  in_addr v4;
+  in6_addr v6;
+  if (inet_pton(AF_INET, host.c_str(), &v4) == 1) {
+    return ntohl(v4.s_addr) >> 24 == IN_LOOPBACKNET;
+  }
+  return inet_pton(AF_INET6, host.c_str(), &v6) == 1 &&
+         IN6_IS_ADDR_LOOPBACK(&v6);
 }
 
 std::string ListenAddress::ToString(int selected_port) const {

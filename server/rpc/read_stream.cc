@@ -53,7 +53,6 @@ class ReadStreamCall final : public StreamCall {
   std::optional<uint64_t> window_bytes_;
   uint64_t offset_ = 0;      // where this reader stands
   uint64_t read_up_to_ = 0;  // what its client has reported
-  uint64_t unreported_bytes_ = 0;
   uint64_t sleeps_ = 0;
   bool ending_ = false;   // the last response is on its way
   absl::Status failure_;  // what the call ends with when its operation has

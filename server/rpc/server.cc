@@ -122,7 +122,7 @@ absl::Status Server::StartListening(const ServerOptions& options) {
         "cannot listen on ", options.listen, ": ", WhyNotListen(*listen)));
   }
   address_ = listen->ToString(port);
-  FillGrpcExecutor();
+  FillGrpcThreads();
   ArmAll();
   for (auto& queue : queues_) queue->Start();
   return absl::OkStatus();

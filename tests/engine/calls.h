@@ -1,0 +1,180 @@
+// Operations as a test sees them: what was asked for, and what became of it.
+
+#ifndef WAITQ_TESTS_ENGINE_CALLS_H_
+#define WAITQ_TESTS_ENGINE_CALLS_H_
+
+#include <atomic>
+#include <memory>
+#include <optional>
+#include <ostream>
+#include <string>
+#include <utility>
+
+#include "absl/strings/cord.h"
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+#include "server/engine/engine.h"
+#include "server/engine/object.h"
+#include "server/engine/operation.h"
+#include "server/engine/word.h"
+
+namespace waitq::engine {
+
+// For messages of failures.
+inline const char* NameOf(Ending ending) {
+  switch (ending) {
+    case Ending::kAsleep:
+      return "asleep";
+    case Ending::kDone:
+      return "done";
+    case Ending::kTimedOut:
+      return "timed out";
+    case Ending::kWouldBlock:
+      return "would block";
+    case Ending::kEndOfFile:
+      return "end of file";
+    case Ending::kCallerGone:
+      return "caller gone";
+    case Ending::kInterrupted:
+      return "interrupted";
+    case Ending::kRemoved:
+      return "removed";
+    case Ending::kDraining:
+      return "draining";
+    case Ending::kNoReaders:
+      return "no readers";
+    case Ending::kOverflow:
+      return "overflow";
+    case Ending::kLimit:
+      return "limit";
+  }
+  return "?";
+}
+
+inline void PrintTo(Ending ending, std::ostream* out) {
+  *out << NameOf(ending);
+}
+
+inline void PrintTo(Started started, std::ostream* out) {
+  *out << (started == Started::kEnded    ? "ended"
+           : started == Started::kAsleep ? "asleep"
+                                         : "gone");
+}
+
+// What can be asked of a word.
+inline Condition Equal(int64_t x) { return {Condition::Test::kEqual, x}; }
+inline Condition NotEqual(int64_t x) { return {Condition::Test::kNotEqual, x}; }
+inline Condition Less(int64_t x) { return {Condition::Test::kLess, x}; }
+inline Condition LessOrEqual(int64_t x) {
+  return {Condition::Test::kLessOrEqual, x};
+}
+inline Condition Greater(int64_t x) { return {Condition::Test::kGreater, x}; }
+inline Condition GreaterOrEqual(int64_t x) {
+  return {Condition::Test::kGreaterOrEqual, x};
+}
+inline Condition AllBits(int64_t x) { return {Condition::Test::kAllBits, x}; }
+inline Condition AnyBits(int64_t x) { return {Condition::Test::kAnyBits, x}; }
+inline Condition ChangedSince(uint64_t generation) {
+  return {Condition::Test::kChangedSince, static_cast<int64_t>(generation)};
+}
+inline Condition Woken() { return {Condition::Test::kWoken, 0}; }
+
+// And done to it.
+inline Action Set(int64_t x) { return {Action::Change::kSet, x}; }
+inline Action Add(int64_t x) { return {Action::Change::kAdd, x}; }
+inline Action And(int64_t x) { return {Action::Change::kAnd, x}; }
+inline Action Or(int64_t x) { return {Action::Change::kOr, x}; }
+
+struct WaitArgs {
+  Condition condition = {};
+  Action then = {};
+  // If absent: only with a `then`.
+  std::optional<bool> exclusive = std::nullopt;
+  SleepOptions sleep = {};
+
+  bool IsExclusive() const {
+    return exclusive.value_or(then.change != Action::Change::kNone);
+  }
+};
+
+// Ways to sleep.
+inline SleepOptions For(absl::Duration timeout) {
+  SleepOptions options;
+  options.timeout = timeout;
+  return options;
+}
+inline SleepOptions Nonblock() {
+  SleepOptions options;
+  options.nonblock = true;
+  return options;
+}
+inline SleepOptions In(TaskState state) {
+  SleepOptions options;
+  options.state = state;
+  return options;
+}
+
+// What a test holds of an operation: its caller, and a reference.
+//
+// Thread safety: the home's thread tells it; any thread may ask.
+class Call : public Caller {
+ public:
+  virtual ~Call() = default;
+
+  void OnEnded(Operation&) override { told_.fetch_add(1); }
+
+  // How often it was told the result of a sleep.
+  int told() const { return told_.load(); }
+  bool ended() const { return started == Started::kEnded || told() > 0; }
+
+  virtual Operation& operation() = 0;
+
+  // As Start() has returned it. kGone until then.
+  Started started = Started::kGone;
+  // Nobody waits for the answer.
+  bool detached = false;
+
+ private:
+  std::atomic<int> told_ = 0;
+};
+
+template <class Op>
+class CallOf : public Call {
+ public:
+  Operation& operation() override { return *op; }
+  Op* operator->() const { return op.get(); }
+
+  Ref<Op> op;
+};
+using WaitCall = CallOf<WaitOperation>;
+using DoneCall = CallOf<CompletionOperation>;
+using ReadCall = CallOf<ReadOperation>;
+using WriteCall = CallOf<WriteOperation>;
+
+// Makes the operation of a call.
+inline std::shared_ptr<const CallerInfo> TestCaller() {
+  static const auto info =
+      std::make_shared<const CallerInfo>(CallerInfo{"peer:1", "tester"});
+  return info;
+}
+inline Ref<WaitOperation> MakeWait(const WaitArgs& args, Home* home,
+                                   Caller* caller) {
+  return MakeRef<WaitOperation>(args.condition, args.then, args.IsExclusive(),
+                                home, caller, TestCaller());
+}
+inline Ref<CompletionOperation> MakeDoneWait(Home* home, Caller* caller) {
+  return MakeRef<CompletionOperation>(home, caller, TestCaller());
+}
+inline Ref<ReadOperation> MakeRead(uint64_t max_bytes, PipeReader* reader,
+                                   Home* home, Caller* caller) {
+  return MakeRef<ReadOperation>(max_bytes, reader, home, caller, TestCaller());
+}
+inline Ref<WriteOperation> MakeWrite(absl::string_view data, PipeWriter* writer,
+                                     Home* home, Caller* caller) {
+  return MakeRef<WriteOperation>(absl::Cord(data), writer, home, caller,
+                                 TestCaller());
+}
+
+}  // namespace waitq::engine
+
+#endif  // WAITQ_TESTS_ENGINE_CALLS_H_

@@ -1,0 +1,366 @@
+// Everything at once, from many threads: what was given equals what was taken
+// and what is left.
+
+#include <algorithm>
+#include <atomic>
+#include <csignal>
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <memory>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/time.h"
+#include "core/simulated_clock.h"
+#include "gtest/gtest.h"
+#include "server/engine/engine.h"
+#include "tests/engine/calls.h"
+#include "tests/engine/engine_fixture.h"
+#include "tests/engine/homes.h"
+#include "tests/support/random.h"
+#include "tests/support/wait_until.h"
+
+namespace waitq::engine {
+namespace {
+
+using waitq::test::Random;
+using waitq::test::Seed;
+using waitq::test::Times;
+using waitq::test::WaitUntil;
+
+constexpr int kThreads = 4;
+
+class EngineStressTest : public testing::Test {
+ protected:
+  void TearDown() override {
+    RemoveAll(engine_);
+    homes_[0].AwaitIdle();
+    homes_[1].AwaitIdle();
+    ExpectNothingHeld(engine_, clock_);
+  }
+
+  // Runs `work` in all threads, each with its own random numbers, while time
+  // goes on.
+  template <class Work>
+  void RunThreads(Work work) {
+    const uint64_t seed = Seed();
+    std::atomic<bool> stop = false;
+    std::thread time([&] {
+      Random random(seed);
+      while (!stop) {
+        clock_.Advance(absl::Microseconds(random.Below(500)));
+        std::this_thread::yield();
+      }
+    });
+    std::vector<std::thread> threads;
+    for (int i = 0; i < kThreads; ++i) {
+      threads.emplace_back([&, i] {
+        Random random(seed + i);
+        work(i, random);
+      });
+    }
+    for (std::thread& thread : threads) thread.join();
+    stop = true;
+    time.join();
+  }
+
+  static SleepOptions RandomSleep(Random& random) {
+    SleepOptions options;
+    if (random.OneIn(3)) options.state = kKillable;
+    if (random.OneIn(8)) options.nonblock = true;
+    if (random.OneIn(2)) {
+      options.timeout = absl::Microseconds(random.Below(3'000));
+    }
+    return options;
+  }
+
+  // Ends one of these sleeps, or tries to.
+  template <class C>
+  void Disturb(const std::deque<std::unique_ptr<C>>& calls, Random& random) {
+    if (calls.empty()) return;
+    C& call = *calls[random.Below(calls.size())];
+    if (random.OneIn(2)) {
+      engine_.CallerGone(*call.op);
+    } else {
+      engine_.Signal(*call.op, random.OneIn(2) ? SIGTERM : SIGINT);
+    }
+  }
+
+  static void ExpectOnce(const Call& call) {
+    EXPECT_EQ(call.told(), call.started == Started::kAsleep ? 1 : 0);
+  }
+
+  SimulatedClock clock_;
+  ThreadHome homes_[2];
+  Engine engine_{SmallLimits(), &clock_.timers(), kFirstGeneration};
+};
+
+// Tokens are posted into words and completions, and taken out by sleepers whose
+// timeouts, signals and callers come in between.
+TEST_F(EngineStressTest, TokensTakenAndLeftAreTokensPosted) {
+  constexpr int kNames = 3;
+  const auto word = [](uint64_t i) { return absl::StrCat("word", i); };
+  const auto completion = [](uint64_t i) { return absl::StrCat("done", i); };
+  std::atomic<int64_t> posted = 0, taken = 0, done_posted = 0, done_taken = 0;
+
+  RunThreads([&](int thread, Random& random) {
+    std::deque<std::unique_ptr<WaitCall>> waits;
+    std::deque<std::unique_ptr<DoneCall>> dones;
+    const auto forget = [&](bool all) {
+      while (!waits.empty() &&
+             (all || waits.front()->ended() || waits.size() > 50)) {
+        WaitCall& call = *waits.front();
+        if (!call.ended()) engine_.CallerGone(*call.op);
+        WaitUntil([&] { return call.ended(); });
+        ExpectOnce(call);
+        if (call->ending() == Ending::kDone) {
+          ++taken;
+          EXPECT_EQ(call->value_after(), call->value_before() - 1);
+          EXPECT_GE(call->value_after(), 0);
+        }
+        waits.pop_front();
+      }
+      while (!dones.empty() &&
+             (all || dones.front()->ended() || dones.size() > 50)) {
+        DoneCall& call = *dones.front();
+        if (!call.ended()) engine_.CallerGone(*call.op);
+        WaitUntil([&] { return call.ended(); });
+        ExpectOnce(call);
+        if (call->ending() == Ending::kDone) ++done_taken;
+        dones.pop_front();
+      }
+    };
+    const int steps = Times(8'000);
+    for (int step = 0; step < steps; ++step) {
+      const uint64_t name = random.Below(kNames);
+      switch (random.Below(7)) {
+        case 0: {
+          auto& call = waits.emplace_back(std::make_unique<WaitCall>());
+          call->op = MakeWait({.condition = GreaterOrEqual(1), .then = Add(-1)},
+                              &homes_[thread % 2], call.get());
+          call->started =
+              engine_.Wait(word(name), call->op, RandomSleep(random)).value();
+          break;
+        }
+        case 1: {
+          auto& call = dones.emplace_back(std::make_unique<DoneCall>());
+          call->op = MakeDoneWait(&homes_[thread % 2], call.get());
+          call->started =
+              engine_.Wait(completion(name), call->op, RandomSleep(random))
+                  .value();
+          break;
+        }
+        case 2: {
+          const int64_t n = random.Between(1, 3);
+          WakeOptions options;
+          options.update = Add(n);
+          options.nr = static_cast<int>(n);
+          posted += n;
+          EXPECT_LE(engine_.WakeUp(word(name), options)->woken,
+                    static_cast<uint64_t>(n));
+          break;
+        }
+        case 3: {
+          const auto n = static_cast<uint32_t>(random.Between(1, 3));
+          done_posted += n;
+          EXPECT_LE(engine_.Complete(completion(name), n)->woken, n);
+          break;
+        }
+        case 4:
+          Disturb(waits, random);
+          break;
+        case 5:
+          Disturb(dones, random);
+          break;
+        case 6:
+          if (engine_.TryWait(completion(name)).value()) ++done_taken;
+          break;
+      }
+      forget(/*all=*/false);
+    }
+    // Who sleeps while there is a token would have been forgotten by a waker.
+    for (const ObjectStat& stat : engine_.List("word", {})) {
+      const int64_t value = std::get<WordResult>(stat.state).value;
+      EXPECT_GE(value, 0);
+    }
+    forget(/*all=*/true);
+  });
+
+  int64_t left = 0, done_left = 0;
+  for (uint64_t i = 0; i < kNames; ++i) {
+    left += engine_.Get(word(i))->value;
+    done_left +=
+        std::get<CompletionObject::Result>(engine_.Stat(completion(i))->state)
+            .done;
+  }
+  EXPECT_EQ(taken + left, posted);
+  EXPECT_EQ(done_taken + done_left, done_posted);
+  EXPECT_EQ(engine_.asleep(), 0u);
+}
+
+// Nobody sleeps on while its token is there: posts and takes, then silence.
+TEST_F(EngineStressTest, NobodySleepsWhileThereIsAToken) {
+  std::vector<std::unique_ptr<WaitCall>> calls[kThreads];
+  RunThreads([&](int thread, Random& random) {
+    const int steps = Times(400);
+    for (int step = 0; step < steps; ++step) {
+      if (random.OneIn(2)) {
+        auto& call = calls[thread].emplace_back(std::make_unique<WaitCall>());
+        call->op = MakeWait({.condition = GreaterOrEqual(1), .then = Add(-1)},
+                            &homes_[0], call.get());
+        call->started = engine_.Wait("q", call->op, {}).value();
+      } else {
+        WakeOptions options;
+        options.update = Add(1);
+        engine_.WakeUp("q", options).value();
+      }
+      if (random.OneIn(5) && !calls[thread].empty()) {
+        engine_.Signal(*calls[thread][random.Below(calls[thread].size())]->op,
+                       SIGTERM);
+      }
+    }
+  });
+  const ObjectStat stat = engine_.Stat("q").value();
+  if (std::get<WordResult>(stat.state).value > 0) {
+    EXPECT_EQ(stat.sleepers, 0u);
+  }
+  RemoveAll(engine_);
+  for (const auto& mine : calls) {
+    for (const auto& call : mine) {
+      WaitUntil([&] { return call->ended(); });
+      ExpectOnce(*call);
+    }
+  }
+}
+
+// Records with known bytes go through a small pipe. Every answer has an offset:
+// put together, what was written is what was read and what is left, in order.
+TEST_F(EngineStressTest, WhatIsReadIsWhatWasWrittenAndInOrder) {
+  constexpr uint64_t kCapacity = 64;
+  constexpr uint64_t kAtomicMax = 16;
+  CreateOptions options;
+  options.kind = ObjectKind::kPipe;
+  options.pipe.capacity_bytes = kCapacity;
+  options.pipe.atomic_max_bytes = kAtomicMax;
+  ASSERT_TRUE(engine_.Create("p", options).ok());
+
+  // By offset. Of big writes, whose turns are anywhere, only the number.
+  struct Seen {
+    std::map<uint64_t, std::string> written;
+    std::map<uint64_t, std::string> read;
+    uint64_t big = 0;
+  };
+  Seen seen[kThreads];
+  RunThreads([&](int thread, Random& random) {
+    Seen& mine = seen[thread];
+    std::deque<std::pair<std::string, std::unique_ptr<WriteCall>>> writes;
+    std::deque<std::unique_ptr<ReadCall>> reads;
+    const auto forget_write = [&] {
+      auto& [data, call] = writes.front();
+      if (!call->ended()) engine_.CallerGone(*call->op);
+      WaitUntil([&, c = call.get()] { return c->ended(); });
+      ExpectOnce(*call);
+      WriteOperation& op = *call->op;
+      if (data.size() > kAtomicMax) {
+        mine.big += op.accepted_bytes();
+        if (op.ending() == Ending::kDone) {
+          EXPECT_EQ(op.accepted_bytes(), data.size());
+        }
+      } else if (op.ending() == Ending::kDone) {
+        EXPECT_EQ(op.accepted_bytes(), data.size());
+        mine.written[op.offset() - data.size()] = data;
+      } else {
+        EXPECT_EQ(op.accepted_bytes(), 0u) << "whole or nothing";
+      }
+      writes.pop_front();
+    };
+    const auto forget_read = [&] {
+      ReadCall& call = *reads.front();
+      if (!call.ended()) engine_.CallerGone(*call.op);
+      WaitUntil([&] { return call.ended(); });
+      ExpectOnce(call);
+      std::string data(call->TakeData());
+      if (call->ending() != Ending::kDone) {
+        EXPECT_EQ(data, "");
+      } else if (!data.empty()) {
+        mine.read[call->offset()] = std::move(data);
+      }
+      reads.pop_front();
+    };
+    const int steps = Times(5'000);
+    for (int step = 0; step < steps; ++step) {
+      if (random.OneIn(2)) {
+        std::string data;
+        if (random.OneIn(4)) {
+          data = std::string(random.Between(kAtomicMax + 1, 200), '#');
+        } else {
+          // A record that nobody else writes, with no '#' in it.
+          data = absl::StrCat(thread, ":", step, ";");
+          data.resize(random.Between(1, kAtomicMax), '.');
+        }
+        auto call = std::make_unique<WriteCall>();
+        call->op = MakeWrite(data, nullptr, &homes_[thread % 2], call.get());
+        call->started =
+            engine_.Write("p", call->op, RandomSleep(random)).value();
+        writes.emplace_back(std::move(data), std::move(call));
+      } else {
+        auto& call = reads.emplace_back(std::make_unique<ReadCall>());
+        call->op = MakeRead(random.Below(100), nullptr, &homes_[thread % 2],
+                            call.get());
+        call->started =
+            engine_.Read("p", call->op, RandomSleep(random)).value();
+      }
+      if (random.OneIn(10)) Disturb(reads, random);
+      if (random.OneIn(10) && !writes.empty()) {
+        engine_.Signal(*writes[random.Below(writes.size())].second->op,
+                       SIGTERM);
+      }
+      while (!writes.empty() &&
+             (writes.front().second->ended() || writes.size() > 10)) {
+        forget_write();
+      }
+      while (!reads.empty() && (reads.front()->ended() || reads.size() > 10)) {
+        forget_read();
+      }
+    }
+    while (!writes.empty()) forget_write();
+    while (!reads.empty()) forget_read();
+  });
+
+  // What is left.
+  {
+    ReadCall rest;
+    rest.op = MakeRead(kCapacity, nullptr, &homes_[0], &rest);
+    ASSERT_EQ(engine_.Read("p", rest.op, Nonblock()).value(), Started::kEnded);
+    seen[0].read[rest->offset()] += std::string(rest->TakeData());
+  }
+  std::map<uint64_t, std::string> written, read;
+  uint64_t big = 0;
+  for (Seen& mine : seen) {
+    written.merge(mine.written);
+    read.merge(mine.read);
+    EXPECT_TRUE(mine.written.empty()) << "two records at one offset";
+    EXPECT_TRUE(mine.read.empty()) << "two reads at one offset";
+    big += mine.big;
+  }
+  std::string stream;
+  for (const auto& [offset, data] : read) {
+    ASSERT_EQ(offset, stream.size()) << "a gap, or a byte twice";
+    stream += data;
+  }
+  EXPECT_EQ(std::count(stream.begin(), stream.end(), '#'),
+            static_cast<int64_t>(big));
+  uint64_t records = 0;
+  for (const auto& [offset, data] : written) {
+    ASSERT_EQ(stream.substr(offset, data.size()), data) << "at " << offset;
+    records += data.size();
+  }
+  EXPECT_EQ(records + big, stream.size());
+}
+
+}  // namespace
+}  // namespace waitq::engine

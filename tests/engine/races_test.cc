@@ -1,0 +1,399 @@
+// Two ends of one sleep at the same moment: exactly one of them ends it, and
+// nothing is lost. Real threads; results come home on a third.
+
+#include <atomic>
+#include <csignal>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/time.h"
+#include "core/simulated_clock.h"
+#include "gtest/gtest.h"
+#include "server/engine/engine.h"
+#include "tests/engine/calls.h"
+#include "tests/engine/engine_fixture.h"
+#include "tests/engine/homes.h"
+#include "tests/support/random.h"
+#include "tests/support/rival.h"
+#include "tests/support/wait_until.h"
+
+namespace waitq::engine {
+namespace {
+
+using waitq::test::Random;
+using waitq::test::Rival;
+using waitq::test::Seed;
+using waitq::test::Times;
+using waitq::test::WaitUntil;
+
+constexpr absl::Duration kTimeout = absl::Milliseconds(1);
+
+class RacesTest : public testing::Test {
+ protected:
+  RacesTest() : seed_(Seed()), rival_(seed_), engine_(NewEngine()) {}
+
+  void TearDown() override {
+    RemoveAll(*engine_);
+    home_.AwaitIdle();  // or it holds operations, and they their objects
+    ExpectNothingHeld(*engine_, clock_);
+    // Which ways it went; a race that goes one way only is none.
+    for (const auto& [ending, count] : endings_) {
+      RecordProperty(NameOf(ending), count);
+    }
+  }
+
+  std::unique_ptr<Engine> NewEngine() {
+    return std::make_unique<Engine>(SmallLimits(), &clock_.timers(),
+                                    kFirstGeneration);
+  }
+  Engine& engine() { return *engine_; }
+  int Rounds() const { return Times(3'000); }
+
+  // Starts taking one from the word of "q".
+  std::unique_ptr<WaitCall> Take(const SleepOptions& sleep = {}) {
+    auto call = std::make_unique<WaitCall>();
+    call->op = MakeWait(
+        {.condition = GreaterOrEqual(1), .then = Add(-1), .sleep = sleep},
+        &home_, call.get());
+    call->started = engine().Wait("q", call->op, sleep).value();
+    return call;
+  }
+  // Adds one to the word of "q", and says how many that woke.
+  uint64_t Post() {
+    WakeOptions options;
+    options.update = Add(1);
+    return engine().WakeUp("q", options)->woken;
+  }
+
+  // How it ended; it must have, and once.
+  Ending EndOf(Call& call) {
+    WaitUntil([&] { return call.ended(); });
+    EXPECT_EQ(call.told(), call.started == Started::kAsleep ? 1 : 0);
+    const Ending ending = call.operation().ending();
+    ++endings_[ending];
+    return ending;
+  }
+  int64_t ValueOf(absl::string_view name) {
+    const auto word = engine().Get(name);
+    return word.ok() ? word->value : 0;
+  }
+  // Makes a pipe.
+  void ReadNothing(absl::string_view name) {
+    ASSERT_TRUE(
+        engine().Read(name, MakeRead(0, nullptr, &home_, nullptr), {}).ok());
+  }
+  // Forgets what is left in "q": for the next round.
+  void Reset() { (void)engine().Remove("q", true); }
+
+  const uint64_t seed_;
+  SimulatedClock clock_;
+  ThreadHome home_;
+  Rival rival_;
+  std::unique_ptr<Engine> engine_;
+  std::map<Ending, int> endings_;
+};
+
+// --- Of one sleep ------------------------------------------------------------
+
+// Guards `if (!IsAsleepLocked(operation)) return` in Object::OnEvent(), and the
+// test of kTimer in OnEventLocked().
+TEST_F(RacesTest, WakeAndTimeout) {
+  for (int i = 0; i < Rounds(); ++i) {
+    auto call = Take(For(kTimeout));
+    uint64_t woken = 0;
+    rival_.Race([&] { woken = Post(); }, [&] { clock_.Advance(kTimeout); });
+    const Ending ending = EndOf(*call);
+    if (woken == 1) {
+      ASSERT_EQ(ending, Ending::kDone);
+    } else {
+      ASSERT_EQ(ending, Ending::kTimedOut) << "the word was 0 until then";
+    }
+    ASSERT_EQ(ValueOf("q"), ending == Ending::kDone ? 0 : 1);
+    Reset();
+  }
+}
+
+// The condition becomes true without a wake: the timer itself may find it.
+TEST_F(RacesTest, StoreAndTimeout) {
+  for (int i = 0; i < Rounds(); ++i) {
+    auto call = Take(For(kTimeout));
+    rival_.Race([&] { engine().Store("q", 1).value(); },
+                [&] { clock_.Advance(kTimeout); });
+    const Ending ending = EndOf(*call);
+    ASSERT_EQ(ValueOf("q"), ending == Ending::kDone ? 0 : 1);
+    Reset();
+  }
+}
+
+// Guards the same line, and that kCallerGone is not among the events that test.
+TEST_F(RacesTest, WakeAndCallerGone) {
+  for (int i = 0; i < Rounds(); ++i) {
+    auto call = Take();
+    uint64_t woken = 0;
+    rival_.Race([&] { woken = Post(); },
+                [&] { engine().CallerGone(*call->op); });
+    const Ending ending = EndOf(*call);
+    ASSERT_EQ(ending, woken == 1 ? Ending::kDone : Ending::kCallerGone);
+    ASSERT_EQ(ValueOf("q"), woken == 1 ? 0 : 1);
+    Reset();
+  }
+}
+
+TEST_F(RacesTest, WakeAndSignal) {
+  for (int i = 0; i < Rounds(); ++i) {
+    auto call = Take();
+    uint64_t woken = 0;
+    rival_.Race([&] { woken = Post(); },
+                [&] { engine().Signal(*call->op, SIGTERM); });
+    const Ending ending = EndOf(*call);
+    ASSERT_EQ(ending, woken == 1 ? Ending::kDone : Ending::kInterrupted);
+    ASSERT_EQ(ValueOf("q"), woken == 1 ? 0 : 1);
+    Reset();
+  }
+}
+
+// Guards RemovedLocked() in WaitQueueObject::WakeUp(): a post to a removed word
+// would be lost.
+TEST_F(RacesTest, WakeAndRemove) {
+  for (int i = 0; i < Rounds(); ++i) {
+    auto call = Take();
+    uint64_t woken = 0;
+    rival_.Race([&] { woken = Post(); },
+                [&] { engine().Remove("q", false).value(); });
+    const Ending ending = EndOf(*call);
+    ASSERT_EQ(ending, woken == 1 ? Ending::kDone : Ending::kRemoved);
+    if (woken == 0) {
+      // It came after the removal, and has made another word.
+      ASSERT_EQ(ValueOf("q"), 1);
+    }
+    Reset();
+  }
+}
+
+TEST_F(RacesTest, TimeoutAndCallerGone) {
+  for (int i = 0; i < Rounds(); ++i) {
+    auto call = Take(For(kTimeout));
+    engine().Store("q", 1).value();
+    rival_.Race([&] { engine().CallerGone(*call->op); },
+                [&] { clock_.Advance(kTimeout); });
+    // At its timeout it is tested and takes the one; gone, it takes nothing.
+    const Ending ending = EndOf(*call);
+    ASSERT_TRUE(ending == Ending::kDone || ending == Ending::kCallerGone);
+    ASSERT_EQ(ValueOf("q"), ending == Ending::kDone ? 0 : 1);
+    Reset();
+  }
+}
+
+TEST_F(RacesTest, TimeoutAndRemove) {
+  for (int i = 0; i < Rounds(); ++i) {
+    auto call = Take(For(kTimeout));
+    rival_.Race([&] { engine().Remove("q", false).value(); },
+                [&] { clock_.Advance(kTimeout); });
+    const Ending ending = EndOf(*call);
+    ASSERT_TRUE(ending == Ending::kTimedOut || ending == Ending::kRemoved);
+  }
+}
+
+TEST_F(RacesTest, CompleteAndTimeout) {
+  for (int i = 0; i < Rounds(); ++i) {
+    DoneCall call;
+    call.op = MakeDoneWait(&home_, &call);
+    call.started = engine().Wait("c", call.op, For(kTimeout)).value();
+    uint64_t woken = 0;
+    rival_.Race([&] { woken = engine().Complete("c", 1)->woken; },
+                [&] { clock_.Advance(kTimeout); });
+    ASSERT_EQ(EndOf(call), woken == 1 ? Ending::kDone : Ending::kTimedOut);
+    ASSERT_EQ(engine().TryWait("c").value(), woken == 0)
+        << "what nobody has taken is there";
+  }
+}
+
+// --- Of a start --------------------------------------------------------------
+
+// Guards `if (removed_) return Started::kGone` in Object::Start(): otherwise it
+// sleeps on an object that nobody can find.
+TEST_F(RacesTest, RemoveAndStart) {
+  for (int i = 0; i < Rounds(); ++i) {
+    engine().Store("q", 0).value();
+    std::unique_ptr<WaitCall> call;
+    rival_.Race([&] { call = Take(); },
+                [&] { engine().Remove("q", false).value(); });
+    // It was there to be ended, or it sleeps on the next one of that name.
+    if (!call->ended() && engine().Stat("q").ok()) {
+      ASSERT_EQ(engine().Stat("q")->sleepers, 1u);
+      ASSERT_EQ(Post(), 1u);
+    }
+    const Ending ending = EndOf(*call);
+    ASSERT_TRUE(ending == Ending::kDone || ending == Ending::kRemoved);
+    Reset();
+  }
+}
+
+// Guards that the drain sets its flag before it walks, and RefusalLocked()
+// reads it under the object's lock.
+TEST_F(RacesTest, DrainAndStart) {
+  for (int i = 0; i < Rounds(); ++i) {
+    std::unique_ptr<Engine> spare = NewEngine();
+    std::swap(engine_, spare);
+    engine().Store("q", 0).value();
+    {
+      std::unique_ptr<WaitCall> call;
+      rival_.Race([&] { call = Take(); }, [&] { engine().Drain(); });
+      EXPECT_EQ(EndOf(*call), Ending::kDraining);
+    }
+    EXPECT_EQ(engine().asleep(), 0u);
+    std::swap(engine_, spare);
+    home_.AwaitIdle();  // it has nothing of the engine that goes now
+  }
+}
+
+TEST_F(RacesTest, DrainAndStartOnANewObject) {
+  for (int i = 0; i < Rounds(); ++i) {
+    std::unique_ptr<Engine> spare = NewEngine();
+    std::swap(engine_, spare);
+    {
+      std::unique_ptr<WaitCall> call;
+      rival_.Race([&] { call = Take(); }, [&] { engine().Drain(); });
+      EXPECT_EQ(EndOf(*call), Ending::kDraining);
+    }
+    EXPECT_EQ(engine().asleep(), 0u);
+    std::swap(engine_, spare);
+    home_.AwaitIdle();  // it has nothing of the engine that goes now
+  }
+}
+
+TEST_F(RacesTest, WakeAndStart) {
+  for (int i = 0; i < Rounds(); ++i) {
+    std::unique_ptr<WaitCall> call;
+    rival_.Race([&] { call = Take(); }, [&] { Post(); });
+    // Before, the word was 1 when it came; after, the wake has found it.
+    ASSERT_EQ(EndOf(*call), Ending::kDone);
+    ASSERT_EQ(ValueOf("q"), 0);
+  }
+}
+
+// --- Of the life of objects --------------------------------------------------
+
+// Guards that MarkRemoved() and the table's erasure are one step: an object
+// that is found was not removed, or says so.
+TEST_F(RacesTest, ExpiryAndStore) {
+  for (int i = 0; i < Rounds(); ++i) {
+    engine().Store("q", 0).value();
+    rival_.Race([&] { engine().Store("q", 1).value(); },
+                [&] { clock_.Advance(kIdleLife); });
+    ASSERT_EQ(ValueOf("q"), 1) << "what was stored is remembered";
+    Reset();
+  }
+}
+
+// Create says that the object stays, whoever made it.
+TEST_F(RacesTest, ExpiryAndCreate) {
+  for (int i = 0; i < Rounds(); ++i) {
+    engine().Store("q", 0).value();
+    rival_.Race([&] { engine().Create("q", {}).value(); },
+                [&] { clock_.Advance(kIdleLife); });
+    ASSERT_TRUE(engine().Stat("q").ok()) << "it was promised to stay";
+    ASSERT_TRUE(engine().Stat("q")->created);
+    Reset();
+  }
+}
+
+TEST_F(RacesTest, RemoveAndCreate) {
+  for (int i = 0; i < Rounds(); ++i) {
+    engine().Store("q", 0).value();
+    bool made = false;
+    rival_.Race([&] { made = engine().Create("q", {}).value(); },
+                [&] { engine().Remove("q", false).value(); });
+    if (made) {
+      ASSERT_TRUE(engine().Stat("q").ok()) << "it came after the removal";
+    }
+    Reset();
+  }
+}
+
+// An open writer forbids the removal, so it is never the writer of a removed
+// pipe.
+TEST_F(RacesTest, RemoveAndOpenWriter) {
+  for (int i = 0; i < Rounds(); ++i) {
+    ReadNothing("p");
+    std::unique_ptr<PipeWriter> writer;
+    rival_.Race([&] { writer = engine().OpenWriter("p", {}).value(); },
+                [&] { (void)engine().Remove("p", false); });
+    ASSERT_FALSE(writer->pipe().removed());
+    PipeObject& pipe = writer->pipe();
+    pipe.Close(std::move(writer), true);
+    engine().Remove("p", true).value();
+  }
+}
+
+// --- Of pipes ----------------------------------------------------------------
+
+// Guards ServeLocked() in Close(): the end is told to who sleeps, and found by
+// who comes.
+TEST_F(RacesTest, CloseAndRead) {
+  for (int i = 0; i < Rounds(); ++i) {
+    auto reader = engine().OpenReader("p", {}).value();
+    auto writer = engine().OpenWriter("p", {}).value();
+    PipeObject& pipe = reader->pipe();
+    ReadCall call;
+    call.op = MakeRead(10, reader.get(), &home_, &call);
+    rival_.Race([&] { call.started = engine().Read(*reader, call.op, {}); },
+                [&] { pipe.Close(std::move(writer), i % 2 == 0); });
+    ASSERT_EQ(EndOf(call), Ending::kEndOfFile);
+    ASSERT_EQ(call->broken(), i % 2 != 0);
+    pipe.Close(std::move(reader));
+    call.op = nullptr;
+    engine().Remove("p", true).value();
+  }
+}
+
+// The other way round: the last reader leaves.
+TEST_F(RacesTest, CloseAndWrite) {
+  for (int i = 0; i < Rounds(); ++i) {
+    auto reader =
+        engine()
+            .OpenReader("p", {.capacity_bytes = 4, .atomic_max_bytes = 1})
+            .value();
+    auto writer = engine().OpenWriter("p", {}).value();
+    PipeObject& pipe = writer->pipe();
+    WriteCall call;
+    call.op = MakeWrite("12345678", writer.get(), &home_, &call);
+    rival_.Race([&] { call.started = engine().Write(*writer, call.op, {}); },
+                [&] { pipe.Close(std::move(reader)); });
+    ASSERT_EQ(EndOf(call), Ending::kNoReaders);
+    // What it has accepted, and no more, is in the pipe.
+    ASSERT_EQ(call->accepted_bytes(), pipe.Stat().unread_bytes);
+    pipe.Close(std::move(writer), true);
+    call.op = nullptr;
+    engine().Remove("p", true).value();
+  }
+}
+
+TEST_F(RacesTest, WriteAndReadersTimeout) {
+  for (int i = 0; i < Rounds(); ++i) {
+    ReadCall read;
+    read.op = MakeRead(10, nullptr, &home_, &read);
+    read.started = engine().Read("p", read.op, For(kTimeout)).value();
+    WriteCall write;
+    write.op = MakeWrite("abc", nullptr, &home_, &write);
+    rival_.Race(
+        [&] { write.started = engine().Write("p", write.op, {}).value(); },
+        [&] { clock_.Advance(kTimeout); });
+    ASSERT_EQ(EndOf(write), Ending::kDone);
+    const bool taken = EndOf(read) == Ending::kDone;
+    ASSERT_EQ(std::string(read->TakeData()), taken ? "abc" : "");
+    ASSERT_EQ(std::get<PipeStat>(engine().Stat("p")->state).unread_bytes,
+              taken ? 0u : 3u);
+    read.op = nullptr;
+    write.op = nullptr;
+    engine().Remove("p", true).value();
+  }
+}
+
+}  // namespace
+}  // namespace waitq::engine

@@ -1,0 +1,107 @@
+// Two things at the same moment, again and again.
+
+#ifndef WAITQ_TESTS_SUPPORT_RIVAL_H_
+#define WAITQ_TESTS_SUPPORT_RIVAL_H_
+
+#include <algorithm>
+#include <atomic>
+#include <cstdint>
+#include <thread>
+
+#include "absl/functional/function_ref.h"
+#include "tests/support/random.h"
+#include "tests/support/wait_until.h"
+
+namespace waitq::test {
+
+// A thread that does its part of a race whenever the test does the other.
+//
+// It sees to it that each of the two is over first about as often as the other,
+// whatever they cost and however busy the machine is: whoever was first waits a
+// little longer the next time; and now and then one lets the other run.
+class Rival {
+ public:
+  explicit Rival(uint64_t seed) : random_(seed), thread_([this] { Run(); }) {}
+  ~Rival() {
+    stop_ = true;
+    thread_.join();
+  }
+  Rival(const Rival&) = delete;
+  Rival& operator=(const Rival&) = delete;
+
+  // Runs `mine` in this thread and `theirs` in the other. Returns when both are
+  // over.
+  void Race(absl::FunctionRef<void()> mine, absl::FunctionRef<void()> theirs) {
+    theirs_ = &theirs;
+    // Around the balance, mostly by little.
+    my_delay_ = std::max(balance_, 0) + static_cast<int>(random_.Log(9));
+    their_delay_ = std::max(-balance_, 0) + static_cast<int>(random_.Log(9));
+    const uint64_t polite = random_.Below(8);
+    i_yield_ = polite == 0;
+    they_yield_ = polite == 1;
+    const int round = ++round_;
+    WaitUntil([&] { return ready_ == round; });
+    go_ = round;
+    Delay(my_delay_, i_yield_);
+    mine();
+    const bool first = over_.exchange(round) != round;
+    WaitUntil([&] { return done_ == round; });
+    // Faster and faster while it is always the same one.
+    step_ = first == was_first_ ? std::min(2 * step_, kMostStep) : kStep;
+    was_first_ = first;
+    balance_ = std::clamp(balance_ + (first ? step_ : -step_), -kMost, kMost);
+  }
+
+ private:
+  static constexpr int kStep = 32;
+  static constexpr int kMostStep = 4'096;
+  static constexpr int kMost = 100'000;
+
+  static void Delay(int turns, bool yield) {
+    if (yield) std::this_thread::yield();
+    for (int i = 0; i < turns; ++i) {
+      std::atomic_signal_fence(
+          std::memory_order_seq_cst);  // not optimised away
+    }
+  }
+
+  void Run() {
+    for (int round = 1;; ++round) {
+      while (round_ != round) {
+        if (stop_) return;
+        std::this_thread::yield();
+      }
+      const absl::FunctionRef<void()>& theirs = *theirs_;
+      ready_ = round;
+      // The start is now: no yielding, unless the other one has been stopped.
+      for (int i = 0; go_ != round && i < 10'000; ++i) {
+      }
+      WaitUntil([&] { return go_ == round; });
+      Delay(their_delay_, they_yield_);
+      theirs();
+      over_.exchange(round);
+      done_ = round;
+    }
+  }
+
+  Random random_;
+  const absl::FunctionRef<void()>* theirs_ = nullptr;  // before round_
+  int my_delay_ = 0;
+  int their_delay_ = 0;
+  bool i_yield_ = false;
+  bool they_yield_ = false;
+  int balance_ = 0;  // above 0: `mine` waits so much longer
+  int step_ = kStep;
+  bool was_first_ = false;
+  std::atomic<int> round_ = 0;
+  std::atomic<int> ready_ = 0;
+  std::atomic<int> go_ = 0;
+  std::atomic<int> over_ = 0;  // the round that one of the two has finished
+  std::atomic<int> done_ = 0;
+  std::atomic<bool> stop_ = false;
+  std::thread thread_;
+};
+
+}  // namespace waitq::test
+
+#endif  // WAITQ_TESTS_SUPPORT_RIVAL_H_
