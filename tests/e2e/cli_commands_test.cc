@@ -1,0 +1,293 @@
+// The command line, command by command: what each prints and how it ends. How
+// sleepers and pipes behave has tests of its own.
+
+#include <sstream>
+#include <string>
+#include <tuple>
+#include <vector>
+
+#include "absl/strings/str_split.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/e2e/fixture.h"
+#include "waitq/v1/pipes.grpc.pb.h"
+#include "waitq/v1/wait_queues.grpc.pb.h"
+
+namespace waitq::test {
+namespace {
+
+using ::testing::_;
+using ::testing::AllOf;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::MatchesRegex;
+using ::testing::Not;
+using ::testing::SizeIs;
+
+std::vector<std::string> Lines(const std::string& text) {
+  std::vector<std::string> lines;
+  std::istringstream stream(text);
+  for (std::string line; std::getline(stream, line);) lines.push_back(line);
+  return lines;
+}
+
+class CliCommandsTest : public WaitqTest {};
+
+TEST_F(CliCommandsTest, GetPrintsTheValueAlone) {
+  WaitqOk({"store", "word", "42"});
+  EXPECT_EQ(WaitqOk({"get", "word"}), "42\n");
+  WaitqOk({"store", "word", "-9223372036854775808"});
+  EXPECT_EQ(WaitqOk({"get", "word"}), "-9223372036854775808\n");
+}
+
+TEST_F(CliCommandsTest, WakeChangesTheWord) {
+  WaitqOk({"wake", "word", "--set", "5"});
+  WaitqOk({"wake", "word", "--add", "2"});
+  WaitqOk({"wake", "word", "--add", "-3"});
+  EXPECT_EQ(WaitqOk({"get", "word"}), "4\n");
+}
+
+TEST_F(CliCommandsTest, StoreSaysWhatWasThere) {
+  EXPECT_THAT(WaitqOk({"store", "word", "42"}),
+              MatchesRegex("before=0 generation=[0-9]+\n"));
+  EXPECT_THAT(WaitqOk({"store", "word", "7"}),
+              MatchesRegex("before=42 generation=[0-9]+\n"));
+}
+
+TEST_F(CliCommandsTest, WaitSaysWhatItFoundAndLeft) {
+  WaitqOk({"store", "word", "1"});
+  EXPECT_THAT(WaitqOk({"wait", "word", "--until", "==1"}),
+              MatchesRegex("value=1 generation=[0-9]+ slept=no\n"));
+  EXPECT_THAT(WaitqOk({"wait", "word", "--until", "==1", "--then", "set:0"}),
+              MatchesRegex("value=0 before=1 generation=[0-9]+ slept=no\n"));
+  Process& waiter =
+      StartWaitq({"wait", "word", "--until", "==1", "--timeout", "1h"});
+  AwaitSleepers("word", 1);
+  WaitqOk({"wake", "word", "--set", "1"});
+  EXPECT_EQ(waiter.WaitFor(), 0);
+  EXPECT_THAT(
+      waiter.Output(),
+      MatchesRegex(
+          "value=1 generation=[0-9]+ slept=yes remaining=59m5[0-9.]+s\n"));
+}
+
+TEST_F(CliCommandsTest, WaitThatEndsOtherwiseSaysSoInOneLine) {
+  EXPECT_TRUE(FailsClearly(
+      Waitq({"wait", "word", "--until", "==1", "--timeout", "10ms"}), 124,
+      {"word", "timed out after 10ms", "value=0"}));
+  EXPECT_TRUE(
+      FailsClearly(Waitq({"wait", "word", "--until", "==1", "--nonblock"}), 11,
+                   {"word", "would block", "value=0"}));
+}
+
+TEST_F(CliCommandsTest, ChangedSinceTheGenerationThatWasPrinted) {
+  WaitqOk({"store", "word", "1"});
+  const std::string line = WaitqOk({"wait", "word", "--until", "==1"});
+  const std::vector<std::string> parts = absl::StrSplit(line, ' ');
+  ASSERT_THAT(parts, SizeIs(3));
+  const std::vector<std::string> field = absl::StrSplit(parts[1], '=');
+  const std::string changed = "changed:" + field.back();
+  EXPECT_EQ(Waitq({"wait", "word", "--until", changed, "--nonblock"}).exit, 11);
+  WaitqOk({"store", "word", "1"});  // the same value is a change too
+  WaitqOk({"wait", "word", "--until", changed, "--nonblock"});
+}
+
+TEST_F(CliCommandsTest, WakeSaysHowManyItWoke) {
+  EXPECT_THAT(WaitqOk({"wake", "bell", "--all"}),
+              MatchesRegex("woken=0 exclusive=0 value=0 generation=[0-9]+\n"));
+  Process& one = StartWaitq({"wait", "bell"});
+  Process& other =
+      StartWaitq({"wait", "bell", "--until", "==3", "--then", "add:1"});
+  AwaitSleepers("bell", 2);
+  EXPECT_THAT(WaitqOk({"wake", "bell", "--set", "3"}),
+              MatchesRegex("woken=2 exclusive=1 value=4 generation=[0-9]+\n"));
+  EXPECT_EQ(one.WaitFor(), 0);
+  EXPECT_EQ(other.WaitFor(), 0);
+}
+
+class ConditionTest : public CliCommandsTest,
+                      public ::testing::WithParamInterface<
+                          std::tuple<const char*, const char*, bool>> {};
+
+TEST_P(ConditionTest, TestsTheWord) {
+  const auto& [value, condition, holds] = GetParam();
+  WaitqOk({"store", "word", value});
+  const Result result =
+      Waitq({"wait", "word", "--until", condition, "--nonblock"});
+  EXPECT_EQ(result.exit, holds ? 0 : 11)
+      << value << " " << condition << ": " << result.err;
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Conditions, ConditionTest,
+    ::testing::Values(
+        std::tuple("5", "==5", true), std::tuple("5", "==-5", false),
+        std::tuple("-5", "==-5", true), std::tuple("5", "!=5", false),
+        std::tuple("5", "!=4", true), std::tuple("5", "<5", false),
+        std::tuple("5", "<6", true), std::tuple("5", "<=5", true),
+        std::tuple("5", "<=4", false), std::tuple("5", ">5", false),
+        std::tuple("5", ">4", true), std::tuple("5", ">=5", true),
+        std::tuple("5", ">=6", false), std::tuple("5", "all:0x5", true),
+        std::tuple("5", "all:0x7", false), std::tuple("5", "any:0x6", true),
+        std::tuple("5", "any:0xA", false),
+        std::tuple("-1", "all:0xFFFFFFFFFFFFFFFF", true)));
+
+class ActionTest : public CliCommandsTest,
+                   public ::testing::WithParamInterface<
+                       std::tuple<const char*, const char*>> {};
+
+TEST_P(ActionTest, ChangesTheWordInTheSameStep) {
+  const auto& [action, value] = GetParam();
+  WaitqOk({"store", "word", "12"});
+  WaitqOk({"wait", "word", "--until", "==12", "--then", action});
+  EXPECT_EQ(WaitqOk({"get", "word"}), std::string(value) + "\n");
+}
+
+INSTANTIATE_TEST_SUITE_P(Actions, ActionTest,
+                         ::testing::Values(std::tuple("set:-1", "-1"),
+                                           std::tuple("add:5", "17"),
+                                           std::tuple("add:-5", "7"),
+                                           std::tuple("and:0x8", "8"),
+                                           std::tuple("or:0x3", "15")));
+
+TEST_F(CliCommandsTest, CreateMakesEachKind) {
+  EXPECT_EQ(WaitqOk({"create", "a/queue", "--kind", "queue"}), "created=yes\n");
+  EXPECT_EQ(WaitqOk({"create", "a/queue", "--kind", "queue"}), "created=no\n");
+  WaitqOk({"create", "a/completion", "--kind", "completion"});
+  WaitqOk({"create", "a/pipe", "--kind", "pipe", "--capacity", "8KiB"});
+  EXPECT_EQ(Stat("a/queue").kind(), v1::OBJECT_KIND_WAIT_QUEUE);
+  EXPECT_EQ(Stat("a/completion").kind(), v1::OBJECT_KIND_COMPLETION);
+  EXPECT_EQ(Stat("a/pipe").pipe().capacity_bytes(), 8192u);
+}
+
+TEST_F(CliCommandsTest, LsShowsNamesAndKindsInOrder) {
+  EXPECT_THAT(Lines(WaitqOk({"ls"})), SizeIs(1));
+  WaitqOk({"create", "b", "--kind", "pipe"});
+  WaitqOk({"store", "a", "7"});
+  WaitqOk({"create", "c/d", "--kind", "completion"});
+  const std::vector<std::string> lines = Lines(WaitqOk({"ls"}));
+  ASSERT_THAT(lines, SizeIs(4));
+  EXPECT_THAT(lines[0], MatchesRegex("NAME +KIND +SLEEPERS +STATE"));
+  EXPECT_THAT(lines[1], MatchesRegex("a +queue +0 +value=7"));
+  EXPECT_THAT(lines[2], MatchesRegex("b +pipe +0 +unread=0"));
+  EXPECT_THAT(lines[3], MatchesRegex("c/d +completion +0 +done=0"));
+}
+
+TEST_F(CliCommandsTest, LsTakesAPrefix) {
+  for (const char* name : {"a/1", "a/2", "ab", "b"}) {
+    WaitqOk({"store", name, "1"});
+  }
+  EXPECT_THAT(WaitqOk({"ls", "a/"}),
+              AllOf(HasSubstr("a/1"), HasSubstr("a/2"), Not(HasSubstr("ab")),
+                    Not(HasSubstr("b "))));
+}
+
+TEST_F(CliCommandsTest, LsShowsMoreThanAPage) {
+  const auto stub = v1::WaitQueues::NewStub(channel());
+  for (int i = 0; i < 1100; ++i) {
+    grpc::ClientContext context;
+    v1::StoreRequest request;
+    request.set_name("many/" + std::to_string(i));
+    v1::StoreResponse response;
+    ASSERT_TRUE(stub->Store(&context, request, &response).ok());
+  }
+  EXPECT_THAT(Lines(WaitqOk({"ls", "many/"})), SizeIs(1101));
+}
+
+TEST_F(CliCommandsTest, StatShowsTheState) {
+  WaitqOk({"store", "word", "42"});
+  EXPECT_THAT(WaitqOk({"stat", "word"}),
+              AllOf(HasSubstr("name: word\n"), HasSubstr("kind: queue\n"),
+                    HasSubstr("created: no\n"), HasSubstr("sleepers: 0\n"),
+                    HasSubstr("value: 42\n")));
+  WaitqOk({"create", "pipe", "--kind", "pipe", "--capacity", "8KiB"});
+  WaitqOk({"write", "pipe"}, std::string(123, 'x'));
+  EXPECT_THAT(WaitqOk({"stat", "pipe"}),
+              AllOf(HasSubstr("kind: pipe\n"), HasSubstr("created: yes\n"),
+                    HasSubstr("capacity: 8192\n"), HasSubstr("unread: 123\n"),
+                    HasSubstr("write_offset: 123\n"), HasSubstr("readers: 0\n"),
+                    HasSubstr("writers: 0\n")));
+}
+
+TEST_F(CliCommandsTest, RmRemoves) {
+  WaitqOk({"store", "word", "42"});
+  EXPECT_EQ(WaitqOk({"rm", "word"}), "ended=0\n");
+  EXPECT_THAT(Stat("word").name(), IsEmpty());
+  EXPECT_EQ(Waitq({"get", "word"}).exit, 1);
+}
+
+TEST_F(CliCommandsTest, RmOfAPipeThatHasAWriterNeedsForce) {
+  Process& writer = StartWaitq({"write", "pipe"}, {.input_pipe = true});
+  ASSERT_TRUE(Await([this] { return Stat("pipe").pipe().writers() == 1; }));
+  EXPECT_TRUE(FailsClearly(Waitq({"rm", "pipe"}), 1, {"pipe"}));
+  WaitqOk({"rm", "--force", "pipe"});
+  writer.WriteInput("words");
+  writer.CloseInput();
+  EXPECT_EQ(writer.WaitFor(), 1);
+  EXPECT_THAT(writer.Errors(), HasSubstr("pipe"));
+}
+
+TEST_F(CliCommandsTest, PsShowsWhoSleepsOnWhat) {
+  StartWaitq({"wait", "flag", "--until", "==1", "--timeout", "1h"});
+  StartWaitq({"wait", "bell", "--killable"});
+  StartWaitq({"read", "pipe"});
+  AwaitSleepers("", 3);
+  // Each under a heading.
+  EXPECT_THAT(Lines(WaitqOk({"ps"})), SizeIs(4));
+  EXPECT_THAT(Lines(WaitqOk({"ps", "flag"})),
+              ElementsAre(HasSubstr("STATE"),
+                          AllOf(HasSubstr("flag"), HasSubstr(" S "),
+                                HasSubstr("== 1"), HasSubstr(" 59m5"))));
+  EXPECT_THAT(Lines(WaitqOk({"ps", "bell"})),
+              ElementsAre(_, AllOf(HasSubstr("bell"), HasSubstr(" K "))));
+  EXPECT_THAT(Lines(WaitqOk({"ps", "pipe"})),
+              ElementsAre(_, AllOf(HasSubstr("pipe"), HasSubstr(" S "),
+                                   HasSubstr("read"))));
+}
+
+TEST_F(CliCommandsTest, PsOfNobodyIsTheHeadingAlone) {
+  EXPECT_THAT(Lines(WaitqOk({"ps"})), SizeIs(1));
+}
+
+TEST_F(CliCommandsTest, PsShowsAnUninterruptibleWriterAsD) {
+  // No command line makes one; other programs may.
+  const auto stub = v1::Pipes::NewStub(channel());
+  grpc::ClientContext context;
+  const auto stream = stub->WriteStream(&context);
+  v1::WriteStreamRequest request;
+  request.mutable_open()->set_name("pipe");
+  request.mutable_open()->set_sleep(v1::SLEEP_UNINTERRUPTIBLE);
+  request.mutable_open()->set_caller("a test");
+  ASSERT_TRUE(stream->Write(request));
+  request.set_data(std::string(100'000, 'x'));
+  ASSERT_TRUE(stream->Write(request));
+  ASSERT_TRUE(stream->WritesDone());
+  AwaitSleepers("pipe", 1);
+  EXPECT_THAT(WaitqOk({"ps", "pipe"}),
+              AllOf(HasSubstr(" D "), HasSubstr("a test"), HasSubstr("write")));
+  EXPECT_EQ(WaitqOk({"read", "pipe"}).size(), 100'000u);
+  v1::WriteStreamResponse response;
+  while (stream->Read(&response)) {
+  }
+  EXPECT_TRUE(stream->Finish().ok());
+  EXPECT_EQ(response.outcome(), v1::OUTCOME_DONE);
+}
+
+TEST_F(CliCommandsTest, ServerFlagBeatsTheEnvironment) {
+  WaitqOk({"store", "word", "42"});
+  // WAITQ_SERVER names the right one.
+  EXPECT_EQ(Waitq({"--server", "127.0.0.1:1", "get", "word"}).exit, 1);
+}
+
+TEST_F(CliCommandsTest, HelpIsPrintedWithoutAServer) {
+  const std::string help = WaitqOk({"--help"});
+  for (const char* command : {"wait", "wake", "get", "store", "write", "read",
+                              "create", "ls", "stat", "rm", "ps"}) {
+    EXPECT_THAT(help, HasSubstr(command));
+    EXPECT_THAT(WaitqOk({command, "--help"}), HasSubstr(command));
+  }
+}
+
+}  // namespace
+}  // namespace waitq::test
