@@ -164,6 +164,8 @@ def scene_e(stage):
     code, last = wake_the_herd(stage, sleepers)
     stage.check("one `wake --all` woke every one", code == 0 and last == ["woken 10000"],
                 f"exit {code}")
+    stage.wait_until("the memory of the sleepers goes back to the system",
+                     lambda: stage.figures()["resident_kib"] < during["resident_kib"] / 2)
     after = stage.figures()
     for when, figures in ("before", before), ("asleep", during), ("after", after):
         stage.note(f"waitqd {when}: {figures['threads']} threads, "
@@ -171,6 +173,9 @@ def scene_e(stage):
     stage.check("the server has as many threads with 10,000 asleep as with none",
                 before["threads"] == during["threads"],
                 f"{before['threads']} and {during['threads']}")
+    stage.check("their memory has gone back to the system",
+                after["resident_kib"] < during["resident_kib"] / 2,
+                f"{after['resident_kib'] / 1024:.0f} MiB")
 
 
 SCENES = scene_a, scene_b, scene_c, scene_d, scene_e

@@ -3,6 +3,7 @@
 #include <malloc.h>
 #include <sys/resource.h>
 
+#include <algorithm>
 #include <csignal>
 #include <cstdint>
 #include <cstdio>
@@ -111,15 +112,27 @@ class MemoryKeeper {
   // To be called about once a second.
   void Tick() {
     constexpr uint64_t kManySleepers = 5000;
+    const uint64_t asleep = engine_.asleep();
     const uint64_t ended = engine_.ended();
-    if (ended - trimmed_at_ < kManySleepers) return;
-    trimmed_at_ = ended;
-    malloc_trim(0);
+    most_asleep_ = std::max(most_asleep_, asleep);
+    const bool many_gone = most_asleep_ - asleep >= kManySleepers ||
+                           ended - ended_before_ >= kManySleepers;
+    ended_before_ = ended;
+    if (many_gone) {
+      // Those that have ended are not freed yet: their answers go out now.
+      most_asleep_ = asleep;
+      trim_next_ = true;
+    } else if (trim_next_) {
+      trim_next_ = false;
+      malloc_trim(0);
+    }
   }
 
  private:
   const engine::Engine& engine_;
-  uint64_t trimmed_at_ = 0;
+  uint64_t most_asleep_ = 0;  // since many have gone
+  uint64_t ended_before_ = 0;
+  bool trim_next_ = false;
 };
 
 void Drain(rpc::Server& server, absl::Duration grace, const sigset_t& stop) {

@@ -654,7 +654,11 @@ class ModelTest : public EngineTest {
     const bool admitted =
         signal != SIGCHLD &&
         (state == kInterruptible || (state == kKillable && signal != SIGINT));
-    if (admitted) EndOne(line, it, Ending::kInterrupted);
+    if (!admitted) return;
+    // Its time may be over though its timer's tick has not come: timeout beats
+    // signal.
+    EndOne(line, it,
+           it->sleep.end <= Now() ? Ending::kTimedOut : Ending::kInterrupted);
   }
 
   void Disturb() {
