@@ -363,8 +363,7 @@ TEST_F(PipeEndsTest, EveryUnseenEndIsRemembered) {
 
 TEST_F(PipeEndsTest, NobodyClosesWhatIsNotOpen) {
   EXPECT_DEATH(ends_.CloseReader(), "a reader closes that was not open");
-  EXPECT_DEATH(Close(kCleanly, 0),
-               "a writer closes that was not open");
+  EXPECT_DEATH(Close(kCleanly, 0), "a writer closes that was not open");
 }
 
 }  // namespace

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <csignal>
 #include <cstdint>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -323,6 +324,37 @@ TEST_F(DeadlinesTest,
   engine().Signal(*call.op, SIGINT);
   EXPECT_EQ(EndingOf(call), Ending::kTimedOut);
   EXPECT_EQ(Value("q"), 1);
+}
+
+TEST_F(DeadlinesTest, AWriteWithinTheMarginPutsNothingInThoughTheTimerIsLate) {
+  MakePipe("p", 4);
+  WriteNow("p", "full");
+  WriteCall& late = Write("p", "late", Until(Now() + absl::Seconds(10)));
+  WriteCall& next = Write("p", "next");
+  clock().AdvanceWithoutTimers(absl::Seconds(9.9));
+  EXPECT_EQ(ReadNow("p"), "full");
+  EXPECT_EQ(EndingOf(late), Ending::kTimedOut);
+  EXPECT_EQ(EndingOf(next), Ending::kDone) << "it is first in line now";
+  EXPECT_EQ(ReadNow("p"), "next");
+}
+
+TEST_F(DeadlinesTest, AReadWithinTheMarginTakesNothingThoughTheTimerIsLate) {
+  ReadCall& late = Read("p", 4, Until(Now() + absl::Seconds(10)));
+  ReadCall& next = Read("p", 4);
+  clock().AdvanceWithoutTimers(absl::Seconds(9.9));
+  WriteNow("p", "abc");
+  EXPECT_EQ(EndingOf(late), Ending::kTimedOut);
+  EXPECT_EQ(EndingOf(next), Ending::kDone);
+  EXPECT_EQ(std::string(next->TakeData()), "abc");
+}
+
+TEST_F(DeadlinesTest, AWaitWithinTheMarginIsNotCompletedThoughTheTimerIsLate) {
+  DoneCall& late = WaitDone("c", Until(Now() + absl::Seconds(10)));
+  DoneCall& next = WaitDone("c");
+  clock().AdvanceWithoutTimers(absl::Seconds(9.9));
+  EXPECT_EQ(Complete("c").woken, 1u);
+  EXPECT_EQ(EndingOf(late), Ending::kTimedOut);
+  EXPECT_EQ(EndingOf(next), Ending::kDone);
 }
 
 TEST_F(DeadlinesTest, TheMarginHoldsForCompletionsAndPipesToo) {

@@ -3,7 +3,6 @@
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
-#include "server/engine/error.h"
 
 namespace waitq::engine {
 
@@ -67,11 +66,11 @@ void ExpectNothingHeld(Engine& engine, SimulatedClock& clock) {
 }
 
 void EngineTest::TearDown() {
-  // What the test has left.
-  while (!readers_.empty()) Close(*readers_.back());
-  while (!writers_.empty()) Close(*writers_.back());
+  // What the test has left. Handles last: nobody may be asleep with one.
   RemoveAll(*engine_);
   home_.Run();
+  while (!readers_.empty()) Close(*readers_.back());
+  while (!writers_.empty()) Close(*writers_.back());
   EXPECT_EQ(engine_->asleep(), 0u) << "somebody is left asleep";
   for (const auto& call : calls_) {
     const bool told = call->started == Started::kAsleep && !call->detached;

@@ -182,11 +182,6 @@ TEST_F(EngineStressTest, TokensTakenAndLeftAreTokensPosted) {
       }
       forget(/*all=*/false);
     }
-    // Who sleeps while there is a token would have been forgotten by a waker.
-    for (const ObjectStat& stat : engine_.List("word", {})) {
-      const int64_t value = std::get<WordResult>(stat.state).value;
-      EXPECT_GE(value, 0);
-    }
     forget(/*all=*/true);
   });
 
@@ -239,6 +234,9 @@ TEST_F(EngineStressTest, NobodySleepsWhileThereIsAToken) {
 
 // Records with known bytes go through a small pipe. Every answer has an offset:
 // put together, what was written is what was read and what is left, in order.
+//
+// (The bytes are looked at after the threads have gone: readers and writers
+// share them, and the thread sanitizer cannot see into abseil's counting.)
 TEST_F(EngineStressTest, WhatIsReadIsWhatWasWrittenAndInOrder) {
   constexpr uint64_t kCapacity = 64;
   constexpr uint64_t kAtomicMax = 16;
@@ -248,49 +246,22 @@ TEST_F(EngineStressTest, WhatIsReadIsWhatWasWrittenAndInOrder) {
   options.pipe.atomic_max_bytes = kAtomicMax;
   ASSERT_TRUE(engine_.Create("p", options).ok());
 
-  // By offset. Of big writes, whose turns are anywhere, only the number.
-  struct Seen {
-    std::map<uint64_t, std::string> written;
-    std::map<uint64_t, std::string> read;
-    uint64_t big = 0;
+  struct Writing {
+    std::string data;
+    std::unique_ptr<WriteCall> call;
   };
-  Seen seen[kThreads];
+  std::vector<Writing> all_writes[kThreads];
+  std::vector<std::unique_ptr<ReadCall>> all_reads[kThreads];
   RunThreads([&](int thread, Random& random) {
-    Seen& mine = seen[thread];
-    std::deque<std::pair<std::string, std::unique_ptr<WriteCall>>> writes;
-    std::deque<std::unique_ptr<ReadCall>> reads;
-    const auto forget_write = [&] {
-      auto& [data, call] = writes.front();
-      if (!call->ended()) engine_.CallerGone(*call->op);
-      WaitUntil([&, c = call.get()] { return c->ended(); });
-      ExpectOnce(*call);
-      WriteOperation& op = *call->op;
-      if (data.size() > kAtomicMax) {
-        mine.big += op.accepted_bytes();
-        if (op.ending() == Ending::kDone) {
-          EXPECT_EQ(op.accepted_bytes(), data.size());
-        }
-      } else if (op.ending() == Ending::kDone) {
-        EXPECT_EQ(op.accepted_bytes(), data.size());
-        mine.written[op.offset() - data.size()] = data;
-      } else {
-        EXPECT_EQ(op.accepted_bytes(), 0u) << "whole or nothing";
-      }
-      writes.pop_front();
-    };
-    const auto forget_read = [&] {
-      ReadCall& call = *reads.front();
-      if (!call.ended()) engine_.CallerGone(*call.op);
+    std::vector<Writing>& writes = all_writes[thread];
+    std::vector<std::unique_ptr<ReadCall>>& reads = all_reads[thread];
+    // A few may be asleep; the caller of the oldest goes when there are more.
+    const auto await = [&](Call& call) {
+      if (!call.ended()) engine_.CallerGone(call.operation());
       WaitUntil([&] { return call.ended(); });
       ExpectOnce(call);
-      std::string data(call->TakeData());
-      if (call->ending() != Ending::kDone) {
-        EXPECT_EQ(data, "");
-      } else if (!data.empty()) {
-        mine.read[call->offset()] = std::move(data);
-      }
-      reads.pop_front();
     };
+    constexpr size_t kAsleepMax = 10;
     const int steps = Times(5'000);
     for (int step = 0; step < steps; ++step) {
       if (random.OneIn(2)) {
@@ -306,60 +277,82 @@ TEST_F(EngineStressTest, WhatIsReadIsWhatWasWrittenAndInOrder) {
         call->op = MakeWrite(data, nullptr, &homes_[thread % 2], call.get());
         call->started =
             engine_.Write("p", call->op, RandomSleep(random)).value();
-        writes.emplace_back(std::move(data), std::move(call));
+        writes.push_back({std::move(data), std::move(call)});
+        if (writes.size() > kAsleepMax) {
+          await(*writes[writes.size() - 1 - kAsleepMax].call);
+        }
       } else {
         auto& call = reads.emplace_back(std::make_unique<ReadCall>());
         call->op = MakeRead(random.Below(100), nullptr, &homes_[thread % 2],
                             call.get());
         call->started =
             engine_.Read("p", call->op, RandomSleep(random)).value();
+        if (reads.size() > kAsleepMax) {
+          await(*reads[reads.size() - 1 - kAsleepMax]);
+        }
       }
-      if (random.OneIn(10)) Disturb(reads, random);
+      if (random.OneIn(10) && !reads.empty()) {
+        engine_.Signal(*reads.back()->op, SIGTERM);
+      }
       if (random.OneIn(10) && !writes.empty()) {
-        engine_.Signal(*writes[random.Below(writes.size())].second->op,
-                       SIGTERM);
-      }
-      while (!writes.empty() &&
-             (writes.front().second->ended() || writes.size() > 10)) {
-        forget_write();
-      }
-      while (!reads.empty() && (reads.front()->ended() || reads.size() > 10)) {
-        forget_read();
+        engine_.Signal(*writes.back().call->op, SIGTERM);
       }
     }
-    while (!writes.empty()) forget_write();
-    while (!reads.empty()) forget_read();
+    for (size_t i = 0; i < writes.size(); ++i) await(*writes[i].call);
+    for (size_t i = 0; i < reads.size(); ++i) await(*reads[i]);
   });
 
+  // By offset. Of big writes, whose turns are anywhere, only the number.
+  std::map<uint64_t, std::string> written, read;
+  int64_t big = 0;
+  for (const std::vector<Writing>& writes : all_writes) {
+    for (const Writing& writing : writes) {
+      const WriteOperation& op = *writing.call->op;
+      const size_t size = writing.data.size();
+      if (op.ending() == Ending::kDone) {
+        EXPECT_EQ(op.accepted_bytes(), size);
+      }
+      if (size > kAtomicMax) {
+        big += static_cast<int64_t>(op.accepted_bytes());
+      } else if (op.ending() != Ending::kDone) {
+        EXPECT_EQ(op.accepted_bytes(), 0u) << "whole or nothing";
+      } else {
+        EXPECT_TRUE(written.emplace(op.offset() - size, writing.data).second)
+            << "two records at one offset";
+      }
+    }
+  }
+  const auto look = [&](ReadCall& call) {
+    const std::string data(call->TakeData());
+    if (call->ending() != Ending::kDone) {
+      EXPECT_EQ(data, "");
+    } else if (!data.empty()) {
+      EXPECT_TRUE(read.emplace(call->offset(), data).second)
+          << "two reads at one offset";
+    }
+  };
+  for (const auto& reads : all_reads) {
+    for (const auto& call : reads) look(*call);
+  }
   // What is left.
   {
     ReadCall rest;
     rest.op = MakeRead(kCapacity, nullptr, &homes_[0], &rest);
     ASSERT_EQ(engine_.Read("p", rest.op, Nonblock()).value(), Started::kEnded);
-    seen[0].read[rest->offset()] += std::string(rest->TakeData());
-  }
-  std::map<uint64_t, std::string> written, read;
-  uint64_t big = 0;
-  for (Seen& mine : seen) {
-    written.merge(mine.written);
-    read.merge(mine.read);
-    EXPECT_TRUE(mine.written.empty()) << "two records at one offset";
-    EXPECT_TRUE(mine.read.empty()) << "two reads at one offset";
-    big += mine.big;
+    look(rest);
   }
   std::string stream;
   for (const auto& [offset, data] : read) {
     ASSERT_EQ(offset, stream.size()) << "a gap, or a byte twice";
     stream += data;
   }
-  EXPECT_EQ(std::count(stream.begin(), stream.end(), '#'),
-            static_cast<int64_t>(big));
+  EXPECT_EQ(std::count(stream.begin(), stream.end(), '#'), big);
   uint64_t records = 0;
   for (const auto& [offset, data] : written) {
     ASSERT_EQ(stream.substr(offset, data.size()), data) << "at " << offset;
     records += data.size();
   }
-  EXPECT_EQ(records + big, stream.size());
+  EXPECT_EQ(records + static_cast<uint64_t>(big), stream.size());
 }
 
 }  // namespace

@@ -65,7 +65,8 @@ TEST(ErrorTest, OtherStatusesHaveNoDetails) {
 }
 
 TEST(ErrorDeathTest, AnErrnoWithoutARowIsAMistake) {
-  EXPECT_DEATH(MakeError(EDOM, "?"), "every errno of the engine has its row");
+  EXPECT_DEATH((void)MakeError(EDOM, "?"),
+               "every errno of the engine has its row");
 }
 
 }  // namespace
