@@ -12,7 +12,9 @@
 #include <cerrno>
 #include <cstring>
 
+#include "absl/algorithm/container.h"
 #include "absl/cleanup/cleanup.h"
+#include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
@@ -48,16 +50,18 @@ absl::StatusOr<ListenAddress> ListenAddress::Parse(const std::string& text) {
   const size_t colon = rest.rfind(':');
   if (colon == absl::string_view::npos) return BadAddress(text);
   absl::string_view host = rest.substr(0, colon);
-  const bool bracketed =
-      absl::ConsumePrefix(&host, "[") && absl::ConsumeSuffix(&host, "]");
-  if (!bracketed && host.find_first_of(":[]") != absl::string_view::npos) {
-    return BadAddress(text);
+  if (absl::StartsWith(host, "[") && absl::EndsWith(host, "]")) {
+    host = host.substr(1, host.size() - 2);
+  } else if (absl::StrContains(host, ':')) {
+    return BadAddress(text);  // an IPv6 address without its brackets
   }
+  const absl::string_view port = rest.substr(colon + 1);
   ListenAddress address;
   address.host = std::string(host);
-  if (host.empty() ||
-      !absl::SimpleAtoi(rest.substr(colon + 1), &address.port) ||
-      address.port < 0 || address.port > 65535) {
+  // SimpleAtoi() would take blanks and signs.
+  if (host.empty() || host.find_first_of("[] ") != absl::string_view::npos ||
+      !absl::c_all_of(port, absl::ascii_isdigit) ||
+      !absl::SimpleAtoi(port, &address.port) || address.port > 65535) {
     return BadAddress(text);
   }
   return address;

@@ -101,6 +101,10 @@ absl::Status Server::StartListening(const ServerOptions& options) {
   grpc::reflection::InitProtoReflectionServerBuilderPlugin();
   grpc::ServerBuilder builder;
   SetServerArguments(builder);
+  // gRPC's own limit follows ours, a little above it, so that ours speaks.
+  builder.SetMaxReceiveMessageSize(
+      static_cast<int>(options.limits.message_bytes) + kMaxReceiveBytes -
+      kMaxMessageBytes);
   SetThreadBounds(builder);
   int port = 0;
   builder.AddListeningPort(listen->ToString(),
