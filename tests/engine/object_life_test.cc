@@ -123,11 +123,25 @@ TEST_F(ObjectLifeTest, WhatIsRememberedKeepsAnObjectAlive) {
       {"done-for-all",
        [&](auto name) { Complete(name, CompletionObject::kAll); },
        [&](auto name) { engine().Reinit(name).value(); }},
+      // Each of these is looked at by another use while it sleeps.
       {"sleeper",
-       [&](auto name) { sleeper = &Wait(name, {.condition = Equal(1)}); },
+       [&](auto name) {
+         sleeper = &Wait(name, {.condition = Equal(1)});
+         WakeUp(name);
+       },
        [&](auto) { engine().CallerGone(sleeper->operation()); }},
-      {"waiter", [&](auto name) { sleeper = &WaitDone(name); },
-       [&](auto name) { Complete(name); }},
+      {"waiter",
+       [&](auto name) {
+         sleeper = &WaitDone(name);
+         TryWait(name);
+       },
+       [&](auto) { engine().CallerGone(sleeper->operation()); }},
+      {"sleeping-reader",
+       [&](auto name) {
+         sleeper = &Read(name, 1);
+         ReadNow(name);
+       },
+       [&](auto) { engine().CallerGone(sleeper->operation()); }},
       {"bytes", [&](auto name) { WriteNow(name, "x"); },
        [&](auto name) { ReadNow(name); }},
       {"reader", [&](auto name) { reader = &OpenReader(name); },

@@ -63,10 +63,10 @@ class RacesTest : public testing::Test {
     call->started = engine().Wait("q", call->op, sleep).value();
     return call;
   }
-  // Adds one to the word of "q", and says how many that woke.
-  uint64_t Post() {
+  // Adds to the word of "q", and says how many that woke.
+  uint64_t Post(int64_t n = 1) {
     WakeOptions options;
-    options.update = Add(1);
+    options.update = Add(n);
     return engine().WakeUp("q", options)->woken;
   }
 
@@ -100,25 +100,25 @@ class RacesTest : public testing::Test {
 
 // --- Of one sleep ------------------------------------------------------------
 
-// Guards `if (!IsAsleepLocked(operation)) return` in Object::OnEvent(), and the
-// test of kTimer in OnEventLocked().
+// Two are posted, so that who was woken would find his condition true again.
+//
+// Guards `if (!IsAsleepLocked(operation)) return` in Object::OnEvent().
 TEST_F(RacesTest, WakeAndTimeout) {
   for (int i = 0; i < Rounds(); ++i) {
     auto call = Take(For(kTimeout));
     uint64_t woken = 0;
-    rival_.Race([&] { woken = Post(); }, [&] { clock_.Advance(kTimeout); });
+    rival_.Race([&] { woken = Post(2); }, [&] { clock_.Advance(kTimeout); });
     const Ending ending = EndOf(*call);
-    if (woken == 1) {
-      ASSERT_EQ(ending, Ending::kDone);
-    } else {
-      ASSERT_EQ(ending, Ending::kTimedOut) << "the word was 0 until then";
-    }
-    ASSERT_EQ(ValueOf("q"), ending == Ending::kDone ? 0 : 1);
+    ASSERT_EQ(ending, woken == 1 ? Ending::kDone : Ending::kTimedOut)
+        << "the word was 0 until the wake";
+    ASSERT_EQ(ValueOf("q"), woken == 1 ? 1 : 2);
     Reset();
   }
 }
 
 // The condition becomes true without a wake: the timer itself may find it.
+//
+// Guards Event::kTimer among those that test.
 TEST_F(RacesTest, StoreAndTimeout) {
   for (int i = 0; i < Rounds(); ++i) {
     auto call = Take(For(kTimeout));
@@ -130,7 +130,7 @@ TEST_F(RacesTest, StoreAndTimeout) {
   }
 }
 
-// Guards the same line, and that kCallerGone is not among the events that test.
+// Guards that kCallerGone is not among the events that test.
 TEST_F(RacesTest, WakeAndCallerGone) {
   for (int i = 0; i < Rounds(); ++i) {
     auto call = Take();
@@ -157,8 +157,6 @@ TEST_F(RacesTest, WakeAndSignal) {
   }
 }
 
-// Guards RemovedLocked() in WaitQueueObject::WakeUp(): a post to a removed word
-// would be lost.
 TEST_F(RacesTest, WakeAndRemove) {
   for (int i = 0; i < Rounds(); ++i) {
     auto call = Take();
@@ -234,6 +232,28 @@ TEST_F(RacesTest, RemoveAndStart) {
   }
 }
 
+// Many chances a round for the moment between finding an object and starting
+// on it.
+//
+// Guards the loop in Engine::Start().
+TEST_F(RacesTest, RemoveAndManyStarts) {
+  constexpr int kMany = 20;
+  for (int i = 0; i < Rounds() / 4; ++i) {
+    rival_.Race(
+        [&] {
+          for (int n = 0; n < kMany; ++n) {
+            const auto call = Take(Nonblock());
+            ASSERT_EQ(call->started, Started::kEnded);
+            ASSERT_EQ((*call)->ending(), Ending::kWouldBlock);
+          }
+        },
+        [&] {
+          for (int n = 0; n < kMany; ++n) (void)engine().Remove("q", true);
+        });
+  }
+  Reset();
+}
+
 // Guards that the drain sets its flag before it walks, and RefusalLocked()
 // reads it under the object's lock.
 TEST_F(RacesTest, DrainAndStart) {
@@ -279,8 +299,8 @@ TEST_F(RacesTest, WakeAndStart) {
 
 // --- Of the life of objects --------------------------------------------------
 
-// Guards that MarkRemoved() and the table's erasure are one step: an object
-// that is found was not removed, or says so.
+// Guards RemovedLocked() in WaitQueueObject::Store(). (What happens between the
+// timer and the removal is in object_table_test.cc, step by step.)
 TEST_F(RacesTest, ExpiryAndStore) {
   for (int i = 0; i < Rounds(); ++i) {
     engine().Store("q", 0).value();

@@ -40,12 +40,12 @@ class Rival {
     i_yield_ = polite == 0;
     they_yield_ = polite == 1;
     const int round = ++round_;
-    WaitUntil([&] { return ready_ == round; });
+    AwaitRound(ready_, round);
     go_ = round;
     Delay(my_delay_, i_yield_);
     mine();
     const bool first = over_.exchange(round) != round;
-    WaitUntil([&] { return done_ == round; });
+    AwaitRound(done_, round);
     // Faster and faster while it is always the same one.
     step_ = first == was_first_ ? std::min(2 * step_, kMostStep) : kStep;
     was_first_ = first;
@@ -57,6 +57,15 @@ class Rival {
   static constexpr int kMostStep = 4'096;
   static constexpr int kMost = 100'000;
 
+  // So long nobody lets others run: the start is to be sharp.
+  static constexpr int kSpins = 20'000;
+
+  static void AwaitRound(const std::atomic<int>& state, int round) {
+    for (int i = 0; state != round && i < kSpins; ++i) {
+    }
+    WaitUntil([&] { return state == round; });
+  }
+
   static void Delay(int turns, bool yield) {
     if (yield) std::this_thread::yield();
     for (int i = 0; i < turns; ++i) {
@@ -67,16 +76,13 @@ class Rival {
 
   void Run() {
     for (int round = 1;; ++round) {
-      while (round_ != round) {
+      for (int i = 0; round_ != round; ++i) {
         if (stop_) return;
-        std::this_thread::yield();
+        if (i > kSpins) std::this_thread::yield();
       }
       const absl::FunctionRef<void()>& theirs = *theirs_;
       ready_ = round;
-      // The start is now: no yielding, unless the other one has been stopped.
-      for (int i = 0; go_ != round && i < 10'000; ++i) {
-      }
-      WaitUntil([&] { return go_ == round; });
+      AwaitRound(go_, round);
       Delay(their_delay_, they_yield_);
       theirs();
       over_.exchange(round);
