@@ -67,6 +67,8 @@ void ReadStreamCall::OnMessage(grpc::ByteBuffer& message) {
           EINVAL, "the first message opens the stream, and only the first");
     } else if (request.has_open()) {
       status = Open(request.open());
+    } else if (!request.has_read_up_to()) {
+      status = engine::MakeError(EINVAL, "a message that says nothing");
     } else if (!ending_) {
       status = Report(request.read_up_to());
     }
@@ -111,7 +113,7 @@ absl::Status ReadStreamCall::Report(uint64_t read_up_to) {
 }
 
 void ReadStreamCall::ReadOn() {
-  if (writing() || awaiting() || ending_ || finished()) return;
+  if (writing() || awaiting() || ending_ || finished() || gone()) return;
   if (left_bytes_ == 0) return End(v1::OUTCOME_DONE, /*broken=*/false);
   uint64_t max_bytes = std::min(left_bytes_, kMessageBytes);
   if (window_bytes_.has_value()) {
@@ -168,7 +170,8 @@ void ReadStreamCall::End(v1::Outcome outcome, bool broken) {
 }
 
 void ReadStreamCall::OnWritten(bool ok) {
-  if (!ok) return FinishNow(CallerGoneError());
+  // A write may succeed after the caller has gone: it was on its way before.
+  if (!ok || gone()) return FinishNow(CallerGoneError());
   if (ending_) return FinishNow(absl::OkStatus());
   ReadOn();
 }
@@ -180,7 +183,7 @@ void ReadStreamCall::OnNoMoreMessages() {
 }
 
 void ReadStreamCall::OnGone() {
-  // An operation that is asleep ends, and a write under way fails: each
+  // The end of an operation that is asleep, or of a write that is under way,
   // finishes the call.
   if (!finished() && !awaiting() && !writing()) FinishNow(CallerGoneError());
 }

@@ -86,6 +86,7 @@ void StreamCall::SendStatus() {
 
 void StreamCall::OnDone(bool) {
   if (context_.IsCancelled()) {
+    gone_ = true;
     if (op_ && !op_runs_on_) engine().CallerGone(*op_);
     OnGone();
   }

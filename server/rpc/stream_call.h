@@ -73,6 +73,9 @@ class StreamCall : private engine::Caller {
   void Finish(const absl::Status& status);
   bool finished() const { return finished_; }
 
+  // The caller is known to have gone: it is given nothing more.
+  bool gone() const { return gone_; }
+
   engine::Engine& engine() { return *parts_.engine; }
   engine::Home* home() { return parts_.queue; }
   engine::Caller* caller() { return this; }
@@ -97,6 +100,7 @@ class StreamCall : private engine::Caller {
   bool op_runs_on_ = false;
   bool writing_ = false;
   bool finished_ = false;
+  bool gone_ = false;
   grpc::Status status_;  // of Finish()
   // Why this lives: tags that gRPC has not given back, and a sleeping
   // operation. Freed at 0.

@@ -57,6 +57,9 @@ void WriteStreamCall::OnMessage(grpc::ByteBuffer& message) {
     status = engine::MakeError(
         EINVAL, "the first message opens the stream, and only the first");
   }
+  if (status.ok() && !request.has_open() && !request.has_data()) {
+    status = engine::MakeError(EINVAL, "a message that says nothing");
+  }
   if (status.ok() && request.has_open()) {
     status = Open(request.open());
     if (status.ok()) StartRead();
@@ -149,14 +152,14 @@ void WriteStreamCall::Report() {
 }
 
 void WriteStreamCall::OnWritten(bool ok) {
-  if (!ok && !awaiting()) {
-    CloseHandle(/*clean=*/false);
-    return Finish(CallerGoneError());
-  }
-  if (!ok) return;  // the caller has gone, and its operation ends for that
-  if (last_sent_) {
+  if (ok && last_sent_) {
     CloseHandle(/*clean=*/true);
     return Finish(absl::OkStatus());
+  }
+  if (!ok || gone()) {
+    if (awaiting()) return;  // its operation ends, for that the caller has gone
+    CloseHandle(/*clean=*/false);
+    return Finish(CallerGoneError());
   }
   if (unreported_) return Report();
   if (failure_.has_value()) Finish(*failure_);
@@ -176,7 +179,7 @@ void WriteStreamCall::OnGone() {
     if (sleep_.state == kUninterruptible) Finish(CallerGoneError());
     return;
   }
-  if (writing()) return;  // fails, and finishes the call
+  if (writing()) return;  // whose end finishes the call
   CloseHandle(/*clean=*/false);
   Finish(CallerGoneError());
 }

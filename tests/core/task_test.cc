@@ -362,9 +362,8 @@ TEST_F(ThreadTaskTest, ASignalThatIsPendingAlreadyEndsTheSleepAtOnce) {
   task.ClearSignal(SIGKILL);
 }
 
-// Guards the look at signals in ThreadTask::Schedule(), and that SetState() is
-// sequentially consistent: without either, a signal between the state and the
-// sleep is lost, and the thread sleeps for ever.
+// Guards the look at signals in ThreadTask::Schedule(): without it a signal
+// between the state and the sleep is lost, and the thread sleeps for ever.
 TEST_F(ThreadTaskTest, ASignalAtTheMomentOfFallingAsleepIsNotLost) {
   Rival rival(Seed());
   ThreadTask* sleeper = nullptr;
@@ -379,7 +378,8 @@ TEST_F(ThreadTaskTest, ASignalAtTheMomentOfFallingAsleepIsNotLost) {
                [&] {
                  sleeper->SetState(kInterruptible);
                  sleeper->Schedule();
-               });
+               },
+               /*in_turns=*/false);
     sleeper->ClearSignal(SIGUSR1);
   }
 }

@@ -101,8 +101,8 @@ class WaitStressTest : public testing::Test {
 // are ended by signals and timeouts too. Between the bursts nothing stirs: a
 // swallowed wake-up leaves a token, and somebody asleep.
 //
-// Guards the test after the sleep in WaitEventLoop(), in running state and
-// before a signal counts.
+// Guards the test of the condition after the sleep in WaitEventLoop(), before a
+// signal counts.
 TEST_F(WaitStressTest, EveryTokenIsTakenWhateverElseEndsTheSleeps) {
   constexpr int kTakers = 6;
   const uint64_t seed = Seed();
@@ -119,25 +119,49 @@ TEST_F(WaitStressTest, EveryTokenIsTakenWhateverElseEndsTheSleeps) {
         &clock_.timers());
   }
   WaitUntil([&] { return ready == kTakers; });
+  // Counts up while it is noisy.
+  std::atomic<bool> noisy = false;
+  std::atomic<int> noises = 0;
+  std::atomic<bool> silent = true;
+  std::thread noise([&, own = Random(seed + kTakers)]() mutable {
+    while (!stop_) {
+      silent = !noisy;
+      if (silent) {
+        std::this_thread::yield();
+        continue;
+      }
+      takers[own.Below(kTakers)].task().SendSignal(SIGUSR1);
+      if (own.OneIn(4)) {
+        clock_.Advance(static_cast<int64_t>(own.Below(10)) * kTick);
+      }
+      ++noises;
+    }
+  });
   const int bursts = Times(3'000);
   for (int burst = 0; burst < bursts; ++burst) {
     NextBurst();
-    std::thread noise([&, n = random.Below(8), noise_seed = random.Below(~0u)] {
-      Random own(noise_seed);
-      for (uint64_t i = 0; i < n; ++i) {
-        takers[own.Below(kTakers)].task().SendSignal(SIGUSR1);
-        clock_.Advance(static_cast<int64_t>(own.Below(10)) * kTick);
-      }
-    });
+    // Often they are asleep when the tokens and the noise come.
+    if (random.OneIn(2)) {
+      WaitUntil([&] {
+        int asleep = 0;
+        for (Sleeper& taker : takers) asleep += taker.asleep() ? 1 : 0;
+        return asleep + away_ >= kTakers;
+      });
+    }
+    noises = 0;
+    noisy = random.OneIn(4) == false;
     for (uint64_t n = random.Below(6); n > 0; --n) {
       Post();
       if (random.OneIn(3)) std::this_thread::yield();
     }
-    noise.join();
+    if (noisy) WaitUntil([&] { return noises > 0; });
+    noisy = false;
+    WaitUntil([&] { return silent.load(); });
     WaitUntil([&] { return tokens_ == 0 || away_ == kTakers; });
     WaitUntil([&] { return taken_ + tokens_ == posted_; });
   }
   stop_ = true;
+  noise.join();
   WaitUntil([&] {
     NextBurst();
     queue_.WakeUpAll();

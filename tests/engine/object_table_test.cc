@@ -120,8 +120,7 @@ TEST_F(ObjectTableTest, ARemovedObjectIsGoneForItsUsersToo) {
   EXPECT_EQ(DetailsOf(queue->WakeUp({}, woken)).reason, "EIDRM");
 }
 
-// Guards `removed_` in Object::MarkRemoved(), and the table's look at which
-// object has the name now.
+// Guards `removed_` in Object::MarkRemoved().
 TEST_F(ObjectTableTest, AnObjectIsRemovedOnce) {
   const Ref<WaitQueueObject> old = Queue("a");
   EXPECT_TRUE(table_.Remove(*old, RemoveIf::kAlways));

@@ -7,6 +7,8 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <thread>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -52,7 +54,7 @@ class RacesTest : public testing::Test {
                                     kFirstGeneration);
   }
   Engine& engine() { return *engine_; }
-  int Rounds() const { return Times(3'000); }
+  int Rounds() const { return Times(1'000); }
 
   // Starts taking one from the word of "q".
   std::unique_ptr<WaitCall> Take(const SleepOptions& sleep = {}) {
@@ -101,8 +103,6 @@ class RacesTest : public testing::Test {
 // --- Of one sleep ------------------------------------------------------------
 
 // Two are posted, so that who was woken would find his condition true again.
-//
-// Guards `if (!IsAsleepLocked(operation)) return` in Object::OnEvent().
 TEST_F(RacesTest, WakeAndTimeout) {
   for (int i = 0; i < Rounds(); ++i) {
     auto call = Take(For(kTimeout));
@@ -210,6 +210,95 @@ TEST_F(RacesTest, CompleteAndTimeout) {
         << "what nobody has taken is there";
   }
 }
+
+// --- Of one sleep, both at its lock ------------------------------------------
+
+// Two of these come to the object while its lock is held, and then race for it:
+// whoever is second finds that the sleep has ended, however far he had come.
+struct Contender {
+  const char* name;
+  Ending ending;
+};
+constexpr Contender kContenders[] = {
+    {"Wake", Ending::kDone},
+    {"Timeout", Ending::kTimedOut},
+    {"CallerGone", Ending::kCallerGone},
+    {"Signal", Ending::kInterrupted},
+    {"Remove", Ending::kRemoved},
+};
+
+class ContentionTest
+    : public RacesTest,
+      public testing::WithParamInterface<std::tuple<Contender, Contender>> {
+ protected:
+  void Do(const Contender& contender, WaitCall& call) {
+    switch (contender.ending) {
+      case Ending::kDone:
+        woken_ = Post(2);
+        break;
+      case Ending::kTimedOut:
+        clock_.Advance(kTimeout);
+        break;
+      case Ending::kCallerGone:
+        engine().CallerGone(*call.op);
+        break;
+      case Ending::kInterrupted:
+        engine().Signal(*call.op, SIGTERM);
+        break;
+      default:
+        EXPECT_TRUE(engine().Remove("q", false).ok());
+    }
+  }
+
+  uint64_t woken_ = 0;
+};
+
+// Guards `if (!IsAsleepLocked(operation)) return` in Object::OnEvent(): who is
+// second would test the condition, which holds, and end the sleep again.
+TEST_P(ContentionTest, TheSecondFindsTheSleepEnded) {
+  const auto& [first, second] = GetParam();
+  if (first.ending == second.ending) GTEST_SKIP() << "that is no pair";
+  const int rounds = Times(100);
+  for (int i = 0; i < rounds; ++i) {
+    woken_ = 0;
+    const auto call = Take(For(kTimeout));
+    const Ref<Object> object(&call->op->object());
+    std::thread threads[2];
+    // The visit holds the object's lock.
+    object->ForEachSleeper([&](Operation&) {
+      std::atomic<int> coming = 0;
+      const auto start = [&](const Contender& contender) {
+        return std::thread([&, contender] {
+          ++coming;
+          Do(contender, *call);
+        });
+      };
+      threads[0] = start(first);
+      threads[1] = start(second);
+      WaitUntil([&] { return coming == 2; });
+      // Who is a timer has fired, and is beyond being cancelled.
+      if (first.ending == Ending::kTimedOut ||
+          second.ending == Ending::kTimedOut) {
+        WaitUntil([&] { return !clock_.timers().NextWork().has_value(); });
+      }
+      for (int n = 0; n < 20; ++n) std::this_thread::yield();
+    });
+    for (std::thread& thread : threads) thread.join();
+    const Ending ending = EndOf(*call);
+    ASSERT_TRUE(ending == first.ending || ending == second.ending)
+        << NameOf(ending);
+    ASSERT_EQ(ending == Ending::kDone, woken_ == 1);
+    Reset();
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(, ContentionTest,
+                         testing::Combine(testing::ValuesIn(kContenders),
+                                          testing::ValuesIn(kContenders)),
+                         [](const auto& pair) {
+                           return std::string(std::get<0>(pair.param).name) +
+                                  "And" + std::get<1>(pair.param).name;
+                         });
 
 // --- Of a start --------------------------------------------------------------
 

@@ -16,9 +16,9 @@ namespace waitq::test {
 
 // A thread that does its part of a race whenever the test does the other.
 //
-// It sees to it that each of the two is over first about as often as the other,
-// whatever they cost and however busy the machine is: whoever was first waits a
-// little longer the next time; and now and then one lets the other run.
+// Whoever was over first waits a little longer the next time, so that in the
+// end they meet, whatever they cost. And now and then one does wait for the
+// other: on a machine that is too busy for two at once, both orders still come.
 class Rival {
  public:
   explicit Rival(uint64_t seed) : random_(seed), thread_([this] { Run(); }) {}
@@ -30,22 +30,24 @@ class Rival {
   Rival& operator=(const Rival&) = delete;
 
   // Runs `mine` in this thread and `theirs` in the other. Returns when both are
-  // over.
-  void Race(absl::FunctionRef<void()> mine, absl::FunctionRef<void()> theirs) {
+  // over. `in_turns`: either may be over before the other begins.
+  void Race(absl::FunctionRef<void()> mine, absl::FunctionRef<void()> theirs,
+            bool in_turns = true) {
     theirs_ = &theirs;
     // Around the balance, mostly by little.
     my_delay_ = std::max(balance_, 0) + static_cast<int>(random_.Log(9));
     their_delay_ = std::max(-balance_, 0) + static_cast<int>(random_.Log(9));
-    const uint64_t polite = random_.Below(8);
-    i_yield_ = polite == 0;
-    they_yield_ = polite == 1;
+    const uint64_t polite = in_turns ? random_.Below(8) : 8;
+    they_wait_ = polite == 1;
     const int round = ++round_;
     AwaitRound(ready_, round);
     go_ = round;
-    Delay(my_delay_, i_yield_);
+    if (polite == 0) AwaitRound(done_, round);
+    Delay(my_delay_);
     mine();
     const bool first = over_.exchange(round) != round;
     AwaitRound(done_, round);
+    if (polite < 2) return;
     // Faster and faster while it is always the same one.
     step_ = first == was_first_ ? std::min(2 * step_, kMostStep) : kStep;
     was_first_ = first;
@@ -58,7 +60,7 @@ class Rival {
   static constexpr int kMost = 100'000;
 
   // So long nobody lets others run: the start is to be sharp.
-  static constexpr int kSpins = 20'000;
+  static constexpr int kSpins = 5'000;
 
   static void AwaitRound(const std::atomic<int>& state, int round) {
     for (int i = 0; state != round && i < kSpins; ++i) {
@@ -66,8 +68,7 @@ class Rival {
     WaitUntil([&] { return state == round; });
   }
 
-  static void Delay(int turns, bool yield) {
-    if (yield) std::this_thread::yield();
+  static void Delay(int turns) {
     for (int i = 0; i < turns; ++i) {
       std::atomic_signal_fence(
           std::memory_order_seq_cst);  // not optimised away
@@ -83,7 +84,8 @@ class Rival {
       const absl::FunctionRef<void()>& theirs = *theirs_;
       ready_ = round;
       AwaitRound(go_, round);
-      Delay(their_delay_, they_yield_);
+      if (they_wait_) AwaitRound(over_, round);
+      Delay(their_delay_);
       theirs();
       over_.exchange(round);
       done_ = round;
@@ -94,8 +96,7 @@ class Rival {
   const absl::FunctionRef<void()>* theirs_ = nullptr;  // before round_
   int my_delay_ = 0;
   int their_delay_ = 0;
-  bool i_yield_ = false;
-  bool they_yield_ = false;
+  bool they_wait_ = false;
   int balance_ = 0;  // above 0: `mine` waits so much longer
   int step_ = kStep;
   bool was_first_ = false;
