@@ -17,6 +17,7 @@
 #include "absl/synchronization/mutex.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
+#include "google/protobuf/stubs/logging.h"
 #include "grpc/support/log.h"
 #include "server/rpc/server.h"
 #include "spdlog/sinks/stdout_color_sinks.h"
@@ -51,12 +52,22 @@ void AddFlags(CLI::App& app, Flags& flags) {
       ->capture_default_str();
   app.add_flag("--verbose", flags.verbose, "Log what gRPC says, too");
 
+  // CLI11 would take -1 for the largest number, and so would it a larger one.
+  const auto plain = [](const std::string& text) -> std::string {
+    if (text.find('-') != std::string::npos) return "is negative";
+    if (text.size() > 18) return "is too large";
+    return "";
+  };
   const auto count = [&](const char* name, uint64_t& limit, const char* what) {
-    app.add_option(name, limit, what)->capture_default_str()->group("Limits");
+    app.add_option(name, limit, what)
+        ->check(plain)
+        ->capture_default_str()
+        ->group("Limits");
   };
   const auto bytes = [&](const char* name, uint64_t& limit, const char* what) {
     app.add_option(name, limit, what)
         ->transform(CLI::AsSizeValue(/*kb_is_1000=*/false))
+        ->check(plain)
         ->capture_default_str()
         ->group("Limits");
   };
@@ -86,6 +97,8 @@ void SetUpLog(bool verbose) {
   spdlog::set_pattern("%Y-%m-%dT%H:%M:%S.%e %l %v");
   spdlog::set_level(verbose ? spdlog::level::debug : spdlog::level::info);
   gpr_set_log_function(&LogOfGrpc);
+  // A line for each message that does not parse would let clients fill the log.
+  google::protobuf::SetLogHandler(nullptr);
 }
 
 // gRPC never accepts again on a listener that once ran out of descriptors.
@@ -177,6 +190,8 @@ int Run(int argc, char** argv) {
 
   SetUpLog(flags.verbose);
   RaiseDescriptorLimit();
+  // Whoever reads our output may go: that must not end the server.
+  std::signal(SIGPIPE, SIG_IGN);
   // Before any thread is there: all inherit it.
   sigset_t stop;
   sigemptyset(&stop);

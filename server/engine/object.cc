@@ -190,6 +190,9 @@ void Object::OnEvent(Operation& operation, Event event, int signal) {
 }
 
 void Object::OnEventLocked(Operation& op, Event event, DoneList& done) {
+  // The race of any event with Remove(), which has marked the object and is on
+  // its way to its sleepers: no test.
+  if (removed_) event = Event::kRemove;
   if (event == Event::kCallerGone && op.task_.state() == kUninterruptible) {
     return;  // it runs on without its caller
   }

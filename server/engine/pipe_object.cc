@@ -75,6 +75,14 @@ void PipeObject::TestLocked(Operation& operation, DoneList& done) {
   if (IsRead(operation)) {
     auto& op = static_cast<ReadOperation&>(operation);
     if (op.max_bytes_ == 0) return FinishLocked(op, Ending::kDone, done);
+    // An end may be there for it, whose handle is older, and not for those
+    // ahead of it. There are no bytes in which it could pass them.
+    Walk walk{*this, done};
+    if (bytes_.empty() && ServeReaderLocked(op, walk) > 0) {
+      ends_.MarkSeen(bytes_.read_offset());
+      ServeLocked(done);
+      return;
+    }
   } else {
     auto& op = static_cast<WriteOperation&>(operation);
     if (op.total_bytes_ == 0) return FinishLocked(op, Ending::kDone, done);
@@ -146,9 +154,9 @@ int PipeObject::ServeReaderLocked(ReadOperation& op, Walk& walk) {
   PipeEnds::Reader* const reader =
       op.reader_ == nullptr ? nullptr : &op.reader_->state_;
   const PipeEnd end = ends_.EndAt(at, bytes_.empty(), reader);
-  // Not -1: there are no bytes in which the next could pass it, and the end may
-  // be there for that one, whose handle is older.
-  if (end == PipeEnd::kNone) return 0;
+  // Nor for those behind it: who sleeps at an end has been told of it when it
+  // came, or (TestLocked) when the sleeper did.
+  if (end == PipeEnd::kNone) return -1;
   ends_.Tell(at, reader);
   walk.told_end = true;
   op.broken_ = end == PipeEnd::kBroken;

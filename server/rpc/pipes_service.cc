@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "absl/strings/cord.h"
+#include "absl/strings/string_view.h"
 #include "server/rpc/decode.h"
 #include "server/rpc/read_stream.h"
 #include "server/rpc/services.h"
@@ -16,6 +17,11 @@ namespace waitq::rpc {
 namespace {
 
 constexpr uint64_t kReadBytesDefault = 64 * 1024;
+
+// What one answer carries at most: with the rest of it, what a client with
+// gRPC's default settings takes, which is 4 MiB in all. Bytes that it refused
+// would be gone.
+constexpr uint64_t kReadBytesMax = (4 << 20) - 1024;
 
 void AnswerRead(UnaryCall& call, engine::Operation& operation) {
   auto& op = static_cast<engine::ReadOperation&>(operation);
@@ -34,8 +40,8 @@ void Read(UnaryCall& call, const v1::ReadRequest& request) {
   std::shared_ptr<const engine::CallerInfo> caller;
   if (!call.GetSleep(request, MaySleepOn::kNo, options, caller)) return;
   const uint64_t max_bytes = std::min(
-      request.has_max_bytes() ? request.max_bytes() : kReadBytesDefault,
-      call.engine().limits().message_bytes);
+      {request.has_max_bytes() ? request.max_bytes() : kReadBytesDefault,
+       call.engine().limits().message_bytes, kReadBytesMax});
   auto op = engine::MakeRef<engine::ReadOperation>(
       max_bytes, /*reader=*/nullptr, call.home(), call.caller(),
       std::move(caller));
@@ -58,12 +64,14 @@ void AnswerWrite(UnaryCall& call, engine::Operation& operation) {
   call.Reply(response);
 }
 
-void Write(UnaryCall& call, v1::WriteRequest& request) {
+void Write(UnaryCall& call, const v1::WriteRequest& request) {
   engine::SleepOptions options;
   std::shared_ptr<const engine::CallerInfo> caller;
   if (!call.GetSleep(request, MaySleepOn::kYes, options, caller)) return;
+  // Copied, into pieces of a few KB: the pipe may keep any part of it, which
+  // would otherwise keep the whole message.
   auto op = engine::MakeRef<engine::WriteOperation>(
-      absl::Cord(std::move(*request.mutable_data())), /*writer=*/nullptr,
+      absl::Cord(absl::string_view(request.data())), /*writer=*/nullptr,
       call.home(), call.caller(), std::move(caller));
   call.Sleep(op, call.engine().Write(request.name(), op, options),
              &AnswerWrite);

@@ -54,7 +54,8 @@ class ReadStreamCall final : public StreamCall {
   uint64_t offset_ = 0;      // where this reader stands
   uint64_t read_up_to_ = 0;  // what its client has reported
   uint64_t sleeps_ = 0;
-  bool ending_ = false;   // the last response is on its way
+  bool no_more_reports_ = false;  // the client has closed its side
+  bool ending_ = false;           // the last response is on its way
   absl::Status failure_;  // what the call ends with when its operation has
 };
 
@@ -114,13 +115,18 @@ absl::Status ReadStreamCall::Report(uint64_t read_up_to) {
 
 void ReadStreamCall::ReadOn() {
   if (writing() || awaiting() || ending_ || finished() || gone()) return;
+  if (!failure_.ok()) return FinishNow(failure_);
   if (left_bytes_ == 0) return End(v1::OUTCOME_DONE, /*broken=*/false);
   uint64_t max_bytes = std::min(left_bytes_, kMessageBytes);
   if (window_bytes_.has_value()) {
     // Bytes of other readers lie between ours: the window counts offsets, so
     // what this reader may lose is less, never more.
     const uint64_t outside = offset_ - read_up_to_;
-    if (outside >= *window_bytes_) return;  // Report() goes on
+    if (outside >= *window_bytes_) {
+      if (!no_more_reports_) return;  // Report() goes on
+      return FinishNow(engine::MakeError(
+          EINVAL, "window_bytes: used up, and no more reports can come"));
+    }
     max_bytes = std::min(max_bytes, *window_bytes_ - outside);
   }
   auto op = engine::MakeRef<engine::ReadOperation>(max_bytes, reader_.get(),
@@ -177,9 +183,11 @@ void ReadStreamCall::OnWritten(bool ok) {
 }
 
 void ReadStreamCall::OnNoMoreMessages() {
+  no_more_reports_ = true;
   if (reader_ == nullptr && !ending_) {
-    FinishNow(engine::MakeError(EINVAL, "the stream was never opened"));
+    return FinishNow(engine::MakeError(EINVAL, "the stream was never opened"));
   }
+  ReadOn();
 }
 
 void ReadStreamCall::OnGone() {

@@ -10,6 +10,7 @@
 #include <optional>
 #include <utility>
 
+#include "absl/strings/string_view.h"
 #include "server/engine/error.h"
 #include "server/rpc/decode.h"
 #include "server/rpc/status_map.h"
@@ -64,7 +65,9 @@ void WriteStreamCall::OnMessage(grpc::ByteBuffer& message) {
     status = Open(request.open());
     if (status.ok()) StartRead();
   } else if (status.ok()) {
-    Append(absl::Cord(std::move(*request.mutable_data())));
+    // Copied, into pieces of a few KB: the pipe may keep any part of it, which
+    // would otherwise keep the whole message.
+    Append(absl::Cord(absl::string_view(request.data())));
   }
   if (!status.ok()) Fail(status);
 }

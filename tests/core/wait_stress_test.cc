@@ -6,6 +6,7 @@
 #include <thread>
 
 #include "absl/time/time.h"
+#include "core/mutex.h"
 #include "core/simulated_clock.h"
 #include "core/task.h"
 #include "core/wait_event.h"
@@ -61,7 +62,6 @@ class WaitStressTest : public testing::Test {
   int64_t TakeUntilStopped(bool timed, uint64_t seed) {
     Random random(seed);
     while (!stop_) {
-      const int burst = burst_;
       const bool taken =
           timed && random.OneIn(2)
               ? TakeWithTimeout(1 + static_cast<Ticks>(random.Below(20)))
@@ -69,15 +69,23 @@ class WaitStressTest : public testing::Test {
                     queue_, [this] { return Take() || stop_; }) == 0;
       Task::Current().ClearSignal(SIGUSR1);
       if (taken) continue;
-      ++away_;
+      int burst;
+      {
+        MutexLock lock(&mu_);
+        burst = burst_;
+        ++away_;
+      }
       burst_.wait(burst);
-      --away_;
     }
     return 0;
   }
 
   void NextBurst() {
-    ++burst_;
+    {
+      MutexLock lock(&mu_);
+      ++burst_;
+      away_ = 0;
+    }
     burst_.notify_all();
   }
 
@@ -91,8 +99,9 @@ class WaitStressTest : public testing::Test {
   WaitQueue queue_;
   std::atomic<int> tokens_ = 0;
   std::atomic<int> taken_ = 0;
+  Mutex mu_;  // for these two together
   std::atomic<int> burst_ = 0;
-  std::atomic<int> away_ = 0;
+  std::atomic<int> away_ = 0;  // takers that have gone away in this burst
   std::atomic<bool> stop_ = false;
   int posted_ = 0;
 };
@@ -119,14 +128,11 @@ TEST_F(WaitStressTest, EveryTokenIsTakenWhateverElseEndsTheSleeps) {
         &clock_.timers());
   }
   WaitUntil([&] { return ready == kTakers; });
-  // Counts up while it is noisy.
-  std::atomic<bool> noisy = false;
+  // A few disturbances a burst: somebody should be left asleep.
   std::atomic<int> noises = 0;
-  std::atomic<bool> silent = true;
   std::thread noise([&, own = Random(seed + kTakers)]() mutable {
     while (!stop_) {
-      silent = !noisy;
-      if (silent) {
+      if (noises == 0) {
         std::this_thread::yield();
         continue;
       }
@@ -134,29 +140,26 @@ TEST_F(WaitStressTest, EveryTokenIsTakenWhateverElseEndsTheSleeps) {
       if (own.OneIn(4)) {
         clock_.Advance(static_cast<int64_t>(own.Below(10)) * kTick);
       }
-      ++noises;
+      --noises;
     }
   });
-  const int bursts = Times(3'000);
+  const int bursts = Times(10'000);
   for (int burst = 0; burst < bursts; ++burst) {
     NextBurst();
-    // Often they are asleep when the tokens and the noise come.
-    if (random.OneIn(2)) {
+    // Mostly they are asleep when the tokens and the noise come.
+    if (!random.OneIn(4)) {
       WaitUntil([&] {
         int asleep = 0;
         for (Sleeper& taker : takers) asleep += taker.asleep() ? 1 : 0;
-        return asleep + away_ >= kTakers;
+        return asleep + away_ == kTakers;
       });
     }
-    noises = 0;
-    noisy = random.OneIn(4) == false;
-    for (uint64_t n = random.Below(6); n > 0; --n) {
+    noises = static_cast<int>(random.Below(4));
+    for (uint64_t n = random.Below(4); n > 0; --n) {
       Post();
       if (random.OneIn(3)) std::this_thread::yield();
     }
-    if (noisy) WaitUntil([&] { return noises > 0; });
-    noisy = false;
-    WaitUntil([&] { return silent.load(); });
+    WaitUntil([&] { return noises == 0; });
     WaitUntil([&] { return tokens_ == 0 || away_ == kTakers; });
     WaitUntil([&] { return taken_ + tokens_ == posted_; });
   }
@@ -177,7 +180,7 @@ TEST_F(WaitStressTest, EveryTokenIsTakenWhateverElseEndsTheSleeps) {
 // Guards the lock in WaitQueue::FinishWait(): the entry is on a stack that is
 // gone when it returns, and a waker may be in it. With the thread sanitizer.
 TEST_F(WaitStressTest, AnEntryMayDieRightAfterItsWakeUp) {
-  const int rounds = Times(5'000);
+  const int rounds = Times(10'000);
   std::atomic<int> round = 0;
   std::deque<Sleeper> sleepers;
   for (int i = 0; i < 3; ++i) {

@@ -8,11 +8,11 @@
 #include <memory>
 #include <string>
 #include <thread>
-#include <tuple>
 #include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "core/simulated_clock.h"
 #include "gtest/gtest.h"
@@ -56,13 +56,14 @@ class RacesTest : public testing::Test {
   Engine& engine() { return *engine_; }
   int Rounds() const { return Times(1'000); }
 
-  // Starts taking one from the word of "q".
-  std::unique_ptr<WaitCall> Take(const SleepOptions& sleep = {}) {
+  // Starts taking one from the word of `name`.
+  std::unique_ptr<WaitCall> Take(const SleepOptions& sleep = {},
+                                 absl::string_view name = "q") {
     auto call = std::make_unique<WaitCall>();
     call->op = MakeWait(
         {.condition = GreaterOrEqual(1), .then = Add(-1), .sleep = sleep},
         &home_, call.get());
-    call->started = engine().Wait("q", call->op, sleep).value();
+    call->started = engine().Wait(name, call->op, sleep).value();
     return call;
   }
   // Adds to the word of "q", and says how many that woke.
@@ -130,7 +131,6 @@ TEST_F(RacesTest, StoreAndTimeout) {
   }
 }
 
-// Guards that kCallerGone is not among the events that test.
 TEST_F(RacesTest, WakeAndCallerGone) {
   for (int i = 0; i < Rounds(); ++i) {
     auto call = Take();
@@ -219,17 +219,28 @@ struct Contender {
   const char* name;
   Ending ending;
 };
-constexpr Contender kContenders[] = {
-    {"Wake", Ending::kDone},
-    {"Timeout", Ending::kTimedOut},
-    {"CallerGone", Ending::kCallerGone},
-    {"Signal", Ending::kInterrupted},
-    {"Remove", Ending::kRemoved},
-};
+
+// All of them, each as the first and as the second.
+std::vector<std::pair<Contender, Contender>> Pairs() {
+  const Contender contenders[] = {
+      {"Wake", Ending::kDone},
+      {"Timeout", Ending::kTimedOut},
+      {"CallerGone", Ending::kCallerGone},
+      {"Signal", Ending::kInterrupted},
+      {"Remove", Ending::kRemoved},
+  };
+  std::vector<std::pair<Contender, Contender>> pairs;
+  for (const Contender& first : contenders) {
+    for (const Contender& second : contenders) {
+      if (first.ending != second.ending) pairs.emplace_back(first, second);
+    }
+  }
+  return pairs;
+}
 
 class ContentionTest
     : public RacesTest,
-      public testing::WithParamInterface<std::tuple<Contender, Contender>> {
+      public testing::WithParamInterface<std::pair<Contender, Contender>> {
  protected:
   void Do(const Contender& contender, WaitCall& call) {
     switch (contender.ending) {
@@ -256,8 +267,8 @@ class ContentionTest
 // Guards `if (!IsAsleepLocked(operation)) return` in Object::OnEvent(): who is
 // second would test the condition, which holds, and end the sleep again.
 TEST_P(ContentionTest, TheSecondFindsTheSleepEnded) {
-  const auto& [first, second] = GetParam();
-  if (first.ending == second.ending) GTEST_SKIP() << "that is no pair";
+  const Contender& first = GetParam().first;
+  const Contender& second = GetParam().second;
   const int rounds = Times(100);
   for (int i = 0; i < rounds; ++i) {
     woken_ = 0;
@@ -292,12 +303,10 @@ TEST_P(ContentionTest, TheSecondFindsTheSleepEnded) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(, ContentionTest,
-                         testing::Combine(testing::ValuesIn(kContenders),
-                                          testing::ValuesIn(kContenders)),
+INSTANTIATE_TEST_SUITE_P(, ContentionTest, testing::ValuesIn(Pairs()),
                          [](const auto& pair) {
-                           return std::string(std::get<0>(pair.param).name) +
-                                  "And" + std::get<1>(pair.param).name;
+                           return std::string(pair.param.first.name) + "And" +
+                                  pair.param.second.name;
                          });
 
 // --- Of a start --------------------------------------------------------------
@@ -321,39 +330,84 @@ TEST_F(RacesTest, RemoveAndStart) {
   }
 }
 
-// Many chances a round for the moment between finding an object and starting
-// on it.
+// Both at the object's lock: who has found the object and finds it removed then
+// looks again.
 //
 // Guards the loop in Engine::Start().
-TEST_F(RacesTest, RemoveAndManyStarts) {
-  constexpr int kMany = 20;
-  for (int i = 0; i < Rounds() / 4; ++i) {
-    rival_.Race(
-        [&] {
-          for (int n = 0; n < kMany; ++n) {
-            const auto call = Take(Nonblock());
-            ASSERT_EQ(call->started, Started::kEnded);
-            ASSERT_EQ((*call)->ending(), Ending::kWouldBlock);
-          }
-        },
-        [&] {
-          for (int n = 0; n < kMany; ++n) (void)engine().Remove("q", true);
-        });
+TEST_F(RacesTest, RemoveAndStartAtTheLock) {
+  const int rounds = Times(200);
+  for (int i = 0; i < rounds; ++i) {
+    const auto sleeper = Take();
+    const Ref<Object> object(&sleeper->op->object());
+    std::unique_ptr<WaitCall> call;
+    std::thread starter, remover;
+    // The visit holds the object's lock.
+    object->ForEachSleeper([&](Operation&) {
+      std::atomic<int> coming = 0;
+      starter = std::thread([&] {
+        ++coming;
+        call = Take();
+      });
+      WaitUntil([&] { return coming == 1; });
+      for (int n = 0; n < 20; ++n) std::this_thread::yield();
+      remover = std::thread([&] {
+        ++coming;
+        engine().Remove("q", false).value();
+      });
+      WaitUntil([&] { return coming == 2; });
+      for (int n = 0; n < 20; ++n) std::this_thread::yield();
+    });
+    starter.join();
+    remover.join();
+    ASSERT_EQ(EndOf(*sleeper), Ending::kRemoved);
+    // It was there to be ended, or it sleeps on the next one of that name.
+    if (engine().Stat("q").ok()) {
+      ASSERT_EQ(Post(), 1u);
+      ASSERT_EQ(EndOf(*call), Ending::kDone);
+    } else {
+      ASSERT_EQ(EndOf(*call), Ending::kRemoved);
+    }
+    Reset();
   }
-  Reset();
 }
 
-// Guards that the drain sets its flag before it walks, and RefusalLocked()
-// reads it under the object's lock.
+// A drain that is held up in the middle of its walk: who comes to an object
+// that it has left behind is refused.
+//
+// Guards that the drain sets its flag before it walks.
 TEST_F(RacesTest, DrainAndStart) {
-  for (int i = 0; i < Rounds(); ++i) {
+  constexpr int kObjects = 30;
+  const auto name = [](int n) { return absl::StrCat("q", n); };
+  const int rounds = Times(50);
+  for (int i = 0; i < rounds; ++i) {
     std::unique_ptr<Engine> spare = NewEngine();
     std::swap(engine_, spare);
-    engine().Store("q", 0).value();
     {
-      std::unique_ptr<WaitCall> call;
-      rival_.Race([&] { call = Take(); }, [&] { engine().Drain(); });
-      EXPECT_EQ(EndOf(*call), Ending::kDraining);
+      std::unique_ptr<WaitCall> early[kObjects], late[kObjects];
+      for (int n = 0; n < kObjects; ++n) early[n] = Take({}, name(n));
+      const auto held = Take({}, "held");
+      std::thread drain;
+      held->op->object().ForEachSleeper([&](Operation&) {
+        drain = std::thread([&] { engine().Drain(); });
+        const auto is_on_its_way = [&] {
+          for (const auto& call : early) {
+            if (call->ended()) return true;
+          }
+          return false;
+        };
+        // Unless this is the very first object of its walk.
+        for (int n = 0; n < 10'000 && !is_on_its_way(); ++n) {
+          std::this_thread::yield();
+        }
+        std::thread starter([&] {
+          for (int n = 0; n < kObjects; ++n) late[n] = Take({}, name(n));
+        });
+        starter.join();
+      });
+      drain.join();
+      EXPECT_EQ(EndOf(*held), Ending::kDraining);
+      for (const auto& call : early) EXPECT_EQ(EndOf(*call), Ending::kDraining);
+      for (const auto& call : late) EXPECT_EQ(EndOf(*call), Ending::kDraining);
     }
     EXPECT_EQ(engine().asleep(), 0u);
     std::swap(engine_, spare);
@@ -361,6 +415,7 @@ TEST_F(RacesTest, DrainAndStart) {
   }
 }
 
+// Guards that the flag is looked at when somebody is about to fall asleep.
 TEST_F(RacesTest, DrainAndStartOnANewObject) {
   for (int i = 0; i < Rounds(); ++i) {
     std::unique_ptr<Engine> spare = NewEngine();
