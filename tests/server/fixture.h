@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "gtest/gtest.h"
 #include "server/rpc/server.h"
@@ -31,6 +32,8 @@ class ServerTest : public testing::Test {
   rpc::Server& server();
   // Ends it now. What is left at `deadline` is cut.
   void StopServer(absl::Time deadline = absl::Now());
+  // Ends it without telling it to stop before.
+  void DropServer() { server_ = nullptr; }
 
   // The first connection, and others.
   Client& client();

@@ -173,6 +173,21 @@ TEST_P(ReadStreamTest, NeverMoreThanTheWindowIsOutstanding) {
   EXPECT_EQ(reader.last().outcome(), v1::OUTCOME_DONE);
 }
 
+TEST_P(ReadStreamTest, WindowThatNobodyCanOpenAnyMoreEndsIt) {
+  WriteNow("p", "0123456789");
+  ReadStream early(client());
+  early.Send("open { name: 'p' window_bytes: 4 }");
+  early.HalfClose();
+  EXPECT_EQ(early.ReadAll(), "0123");
+  EXPECT_THAT(early.Finish(), FailsWith(kInvalid, "EINVAL"));
+
+  ReadStream late(client(), "name: 'p' window_bytes: 4");
+  EXPECT_EQ(late.ReadBytes(4), "4567");
+  late.HalfClose();
+  EXPECT_THAT(late.Finish(), FailsWith(kInvalid, "EINVAL"));
+  EXPECT_EQ(ReadNow("p").data(), "89");
+}
+
 TEST_P(ReadStreamTest, WindowCountsFromWhereTheReaderStands) {
   WriteNow("p", std::string(3000, 'x'));
   ASSERT_THAT(
