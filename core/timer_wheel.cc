@@ -54,9 +54,7 @@ void TimerWheel::Unlink(Timer& timer) {
 
 void TimerWheel::Arm(Timer& timer, Ticks expiry) {
   WAITQ_CHECK(timer.next_ == nullptr, "a timer is armed twice");
-  // The top level ends 2^48 ticks (890 years) on; nothing waits longer.
-  const Ticks last = now_ | ((Ticks{1} << (kLevels * kSlotBits)) - 1);
-  timer.expiry_ = std::clamp(expiry, now_, last);
+  timer.expiry_ = std::max(expiry, now_);
   Link(timer);
   ++count_;
 }

@@ -2,9 +2,10 @@
 // constant time.
 //
 // After Varghese and Lauck, "Hashed and Hierarchical Timing Wheels" (1987),
-// scheme 7: eight levels of 64 slots; a timer moves down a level when its slot
-// comes up, so that expiry is exact to the tick at any distance (Linux's wheel
-// does not move timers, and is up to an eighth late on long ones).
+// scheme 7: eleven levels of 64 slots, so that every tick there is has a place.
+// A timer moves down a level when its slot comes up, so that expiry is exact to
+// the tick at any distance (Linux's wheel does not move timers, and is up to an
+// eighth late on long ones).
 
 #ifndef WAITQ_CORE_TIMER_WHEEL_H_
 #define WAITQ_CORE_TIMER_WHEEL_H_
@@ -72,8 +73,8 @@ class TimerWheel {
   bool empty() const { return count_ == 0; }
 
  private:
-  static constexpr int kLevels = 8;
   static constexpr int kSlotBits = 6;
+  static constexpr int kLevels = (63 + kSlotBits - 1) / kSlotBits;
   static constexpr int kSlots = 1 << kSlotBits;
 
   struct Position {
