@@ -33,7 +33,7 @@ std::vector<Ticks> Distances() {
     distances.push_back(63 * first);
     distances.push_back(64 * first - 1);
   }
-  distances.push_back(Ticks{1} << 62);
+  distances.push_back(Ticks{1} << 60);
   return distances;
 }
 

@@ -3,7 +3,7 @@
 
 #include "server/engine/object_table.h"
 
-#include <algorithm>
+#include <csignal>
 #include <functional>
 #include <string>
 #include <utility>
@@ -131,6 +131,26 @@ TEST_F(ObjectTableTest, AnObjectIsRemovedOnce) {
   EXPECT_FALSE(table_.Remove(*old, RemoveIf::kAlways));
   EXPECT_EQ(table_.Find("a").get(), next.get()) << "another of that name";
   EXPECT_FALSE(next->removed());
+}
+
+// Between the two steps of a removal: it is marked, and its sleepers are not
+// yet ended.
+//
+// Guards `removed_` in Object::OnEventLocked().
+TEST_F(ObjectTableTest, WhateverEndsASleepOnARemovedObjectIsItsRemoval) {
+  for (const Event event :
+       {Event::kTimer, Event::kSignal, Event::kCallerGone, Event::kDrain}) {
+    const Ref<WaitQueueObject> queue = Queue("a");
+    const Ref<WaitOperation> op =
+        MakeWait({.condition = Equal(1), .then = Set(0)}, &home_, nullptr);
+    ASSERT_EQ(queue->Start(op, {}), Started::kAsleep);
+    Store(*queue, 1);  // its condition holds
+    EXPECT_TRUE(table_.Remove(*queue, RemoveIf::kAlways));
+    queue->OnEvent(*op, event, SIGTERM);
+    EXPECT_EQ(op->ending(), Ending::kRemoved);
+    EXPECT_EQ(queue->EndAll(Event::kRemove), 0u);
+    EXPECT_EQ(queue->Get().value, 1) << "nothing was taken";
+  }
 }
 
 // --- Between the timer and the removal ---------------------------------------

@@ -112,6 +112,22 @@ TEST_F(PipeHandlesTest, AReaderThatIsOpenAndNotAsleepSeesTheEndToo) {
   ExpectEnd(Read(busy, 5), false);
 }
 
+TEST_F(PipeHandlesTest, AnEndIsShownToWhomItIsForThoughOthersAreAheadInLine) {
+  PipeReader& first = OpenReader("p");
+  PipeReader& second = OpenReader("p");
+  Close(OpenWriter("p"));
+  ExpectEnd(Read(first, 5), false);
+  // These wait for a new writer; the second has not seen the end yet.
+  ReadCall& sleeper = Read(first, 5);
+  ReadCall& unary = Read("p", 5);
+  ExpectEnd(Read(second, 5), false);
+  EXPECT_TRUE(Asleep(sleeper));
+  EXPECT_TRUE(Asleep(unary));
+  WriteNow("p", "abcdefgh");
+  ExpectBytes(sleeper, "abcde");
+  ExpectBytes(unary, "fgh");
+}
+
 TEST_F(PipeHandlesTest, AnUnaryReaderSeesAnEndThatNobodyHasSeen) {
   Close(OpenWriter("p"));
   ExpectEnd(Read("p", 5), false);
