@@ -132,7 +132,7 @@ TEST_F(TimerWheelTest, NextWorkLeadsToTheTickInAFewSteps) {
       EXPECT_EQ(*work, now + distance);
       break;
     }
-    EXPECT_LE(steps, 8) << "one for each level";
+    EXPECT_LE(steps, 11) << "one for each level";
   }
 }
 
