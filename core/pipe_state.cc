@@ -11,6 +11,9 @@ PipeState::PipeState(const Options& options) : options_(options) {
   WAITQ_CHECK(options.slot_bytes > 0 && options.capacity_bytes > 0 &&
                   options.capacity_bytes % options.slot_bytes == 0,
               "a pipe holds a whole number of slots, at least one");
+  WAITQ_CHECK(
+      !options.ring || (options.slot_bytes == 1 && options.capacity_bytes > 1),
+      "a ring counts bytes, and holds one less than its capacity");
 }
 
 size_t PipeState::free_slots() const {
@@ -27,7 +30,8 @@ size_t PipeState::Mergeable(size_t n, bool first) const {
 
 size_t PipeState::Room(size_t n, bool whole, bool first) const {
   const size_t merged = Mergeable(n, first);
-  const size_t room = std::min(n, merged + free_slots() * options_.slot_bytes);
+  size_t room = std::min(n, merged + free_slots() * options_.slot_bytes);
+  if (options_.ring) room = std::min(room, BeforeWrap(write_offset()));
   return whole && room < n ? 0 : room;
 }
 
@@ -49,8 +53,13 @@ void PipeState::Append(absl::Cord data, bool first) {
       "a pipe holds more than its capacity");
 }
 
-absl::Cord PipeState::Take(size_t n) {
+size_t PipeState::Readable(size_t n) const {
   n = std::min(n, contents_.size());
+  return options_.ring ? std::min(n, BeforeWrap(read_offset_)) : n;
+}
+
+absl::Cord PipeState::Take(size_t n) {
+  n = Readable(n);
   absl::Cord taken = contents_.Subcord(0, n);
   contents_.RemovePrefix(n);
   read_offset_ += n;
@@ -62,6 +71,13 @@ absl::Cord PipeState::Take(size_t n) {
     if (slot.begin == slot.end) used_.pop_front();
   }
   return taken;
+}
+
+void PipeState::Clear() {
+  read_offset_ += contents_.size();
+  ring_begin_ = read_offset_;
+  contents_.Clear();
+  used_.clear();
 }
 
 }  // namespace waitq

@@ -7,7 +7,9 @@
 //
 // Room is counted in slots, as in fs/pipe.c. With `slot_bytes` 4096 a pipe is
 // full when no slot is free, however little stands in each; with 1 it is full
-// when its bytes are.
+// when its bytes are. A ring (LDD3's scull/pipe.c) is one byte short of its
+// capacity, and what stands on both sides of its end takes two reads, or
+// writes.
 
 #ifndef WAITQ_CORE_PIPE_STATE_H_
 #define WAITQ_CORE_PIPE_STATE_H_
@@ -27,6 +29,7 @@ class PipeState {
     // A multiple of slot_bytes, 1 slot or more.
     size_t capacity_bytes = 64 * 1024;
     size_t slot_bytes = 1;
+    bool ring = false;  // then slot_bytes is 1
   };
 
   explicit PipeState(const Options& options);
@@ -51,11 +54,25 @@ class PipeState {
   // Appends all of `data`, whose size Room() has returned for these.
   void Append(absl::Cord data, bool first);
 
-  // Takes out the first bytes: `n`, or what is there.
+  // How many of `n` bytes a read would get now.
+  size_t Readable(size_t n) const;
+
+  // Takes out the first bytes, as many as Readable() says.
   absl::Cord Take(size_t n);
 
+  // Forgets what is unread; a ring begins anew. scull's open().
+  void Clear();
+
  private:
-  size_t slots() const { return options_.capacity_bytes / options_.slot_bytes; }
+  size_t slots() const {
+    return options_.capacity_bytes / options_.slot_bytes -
+           (options_.ring ? 1 : 0);
+  }
+  // From an offset to the end of the ring.
+  size_t BeforeWrap(uint64_t offset) const {
+    return options_.capacity_bytes -
+           (offset - ring_begin_) % options_.capacity_bytes;
+  }
   size_t free_slots() const;
   // How many bytes of a write of n go into the last slot.
   size_t Mergeable(size_t n, bool first) const;
@@ -68,6 +85,7 @@ class PipeState {
   const Options options_;
   absl::Cord contents_;
   uint64_t read_offset_ = 0;
+  uint64_t ring_begin_ = 0;  // an offset at which the ring begins
   // Only for slot_bytes > 1: one byte a slot needs no bookkeeping.
   std::deque<Slot> used_;
 };

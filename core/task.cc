@@ -1,6 +1,12 @@
 #include "core/task.h"
 
 #include <algorithm>
+#include <cstdio>
+
+#include "core/atomic_context.h"
+#include "core/check.h"
+#include "core/futex.h"
+#include "core/pause.h"
 
 namespace waitq {
 namespace {
@@ -20,6 +26,11 @@ constexpr SignalSet kDefaultCoreDump =
 }  // namespace
 
 ThreadTask& Task::Current() {
+#ifdef WAITQ_PAUSE_HOOKS
+  if (pause_hooks != nullptr) {
+    if (ThreadTask* current = pause_hooks->Current()) return *current;
+  }
+#endif
   thread_local ThreadTask task;
   return task;
 }
@@ -30,9 +41,9 @@ bool Task::TryToWake(TaskState mode) {
     if ((state & mode) == 0) return false;
   } while (!state_.compare_exchange_weak(state, kRunning,
                                          std::memory_order_seq_cst));
-  // A thread that sees "running" by itself may be gone by now; notify_one()
-  // uses the address only.
-  if (is_thread_) state_.notify_one();
+  // A thread that sees "running" by itself may be gone by now, and its task
+  // with it.
+  if ((state & kParked) != 0) FutexWakeOne(&state_);
   return true;
 }
 
@@ -100,15 +111,36 @@ void Task::ClearSignal(int signal) {
 }
 
 void ThreadTask::Schedule() {
-  TaskState state = state_.load(std::memory_order_seq_cst);
+  WAITQ_CHECK(!InAtomicContext(), "a thread sleeps in a wake function");
+  Pause(PausePoint::kBeforeSleep);
+  const TaskState state = state_.load(std::memory_order_seq_cst);
   // Closes the race of a signal between the last look at signals and this
   // sleep: its sender made it pending before it read our state.
   if (state != kRunning && SignalPendingIn(state)) {
     SetState(kRunning);
-    return;
+  } else {
+    Park();
   }
+  Pause(PausePoint::kAfterSleep);
+}
+
+void ThreadTask::Park() {
+  TaskState state = state_.load(std::memory_order_seq_cst);
   while (state != kRunning) {
-    state_.wait(state, std::memory_order_seq_cst);
+#ifdef WAITQ_PAUSE_HOOKS
+    if (pause_hooks != nullptr && pause_hooks->Park(*this)) {
+      state = state_.load(std::memory_order_seq_cst);
+      continue;
+    }
+#endif
+    // Says so before it sleeps. A waker in between has made the state running,
+    // so that the exchange, or the kernel's comparison, fails.
+    if ((state & kParked) == 0 &&
+        !state_.compare_exchange_strong(state, state | kParked,
+                                        std::memory_order_seq_cst)) {
+      continue;
+    }
+    FutexWait(state_, state | kParked);
     state = state_.load(std::memory_order_seq_cst);
   }
 }
@@ -147,10 +179,16 @@ Ticks ThreadTask::ScheduleUntil(absl::Time deadline) {
 
 Ticks ThreadTask::ScheduleTimeout(Ticks timeout) {
   if (timeout < 0) {
+    std::fprintf(stderr, "waitq: a timeout of %lld ticks counts as passed\n",
+                 static_cast<long long>(timeout));
     SetState(kRunning);
     return 0;
   }
   return ScheduleUntil(DeadlineAfter(timeout));
+}
+
+bool ThreadTask::ScheduleHrtimeout(absl::Duration timeout) {
+  return ScheduleUntil(timers_->clock().Now() + timeout) > 0;
 }
 
 absl::Time ThreadTask::DeadlineAfter(Ticks timeout) const {

@@ -43,9 +43,11 @@ inline constexpr TaskState kIdle = kUninterruptible | kNoLoad;
 // What an ordinary wake-up wakes: killable and idle sleepers too.
 inline constexpr TaskState kNormal = kInterruptible | kUninterruptible;
 
-// What an interrupted sleep returns: -kErestartsys. Never leaves the library
-// or the server; whoever is outermost turns it into EINTR or a restart.
+// What an interrupted sleep returns: -kErestartsys; an interrupted Poll():
+// -kErestartRestartblock. They never leave the library or the server; whoever
+// is outermost turns them into EINTR or a restart.
 inline constexpr int kErestartsys = 512;
+inline constexpr int kErestartRestartblock = 516;
 
 // A timeout that never ends a sleep (MAX_SCHEDULE_TIMEOUT).
 inline constexpr Ticks kMaxScheduleTimeout = std::numeric_limits<Ticks>::max();
@@ -86,14 +88,16 @@ class Task {
   // whoever woke it goes on with what it was for. `dispositions` must outlive
   // the task.
   explicit Task(const SignalDispositions* dispositions)
-      : dispositions_(dispositions), is_thread_(false) {}
+      : dispositions_(dispositions) {}
   Task(const Task&) = delete;
   Task& operator=(const Task&) = delete;
 
   // The calling thread's.
   static class ThreadTask& Current();
 
-  TaskState state() const { return state_.load(std::memory_order_seq_cst); }
+  TaskState state() const {
+    return state_.load(std::memory_order_seq_cst) & ~kParked;
+  }
 
   // set_current_state(): a store and a full barrier.
   void SetState(TaskState state) {
@@ -124,8 +128,9 @@ class Task {
   void ClearSignal(int signal);
 
  protected:
-  Task(const SignalDispositions* dispositions, bool is_thread)
-      : dispositions_(dispositions), is_thread_(is_thread) {}
+  // Beside a state: the thread sleeps in the kernel, or is about to. A waker
+  // that does not see it need not call the kernel.
+  static constexpr TaskState kParked = 0x80000000;
 
   // Also the word that the task's thread sleeps on.
   std::atomic<TaskState> state_{kRunning};
@@ -137,13 +142,12 @@ class Task {
 
   std::atomic<uint64_t> pending_{0};
   const SignalDispositions* const dispositions_;
-  const bool is_thread_;
 };
 
 // A thread's task.
 class ThreadTask : public Task {
  public:
-  ThreadTask() : Task(&own_dispositions_, /*is_thread=*/true) {}
+  ThreadTask() : Task(&own_dispositions_) {}
 
   // To be set by the thread itself while no signal can come.
   SignalDispositions& dispositions() { return own_dispositions_; }
@@ -154,7 +158,8 @@ class ThreadTask : public Task {
   void set_timers(Timers* timers) { timers_ = timers; }
 
   // schedule(): sleeps until the state is running. Returns at once if it is
-  // already, or if a signal is pending that the state admits.
+  // already, or if a signal is pending that the state admits. A check failure
+  // in a wake function (core/atomic_context.h).
   void Schedule();
 
   // The same, but at the latest until `deadline`; the state is then running.
@@ -164,13 +169,19 @@ class ThreadTask : public Task {
 
   // schedule_timeout(): the same for `timeout` ticks from now.
   // kMaxScheduleTimeout never ends, and comes back as it is; a negative timeout
-  // counts as passed.
+  // counts as passed, and is reported on standard error.
   Ticks ScheduleTimeout(Ticks timeout);
+
+  // schedule_hrtimeout(): the same for `timeout` from now; false if it has
+  // passed. InfiniteDuration() never ends.
+  bool ScheduleHrtimeout(absl::Duration timeout);
 
   // When `timeout` ticks from now have passed; InfiniteFuture() if never.
   absl::Time DeadlineAfter(Ticks timeout) const;
 
  private:
+  void Park();
+
   SignalDispositions own_dispositions_;
   Timers* timers_ = &Timers::Real();
 };

@@ -6,63 +6,84 @@
 // at signals. It may be called any number of times, also while the thread is
 // about to sleep, so it must be cheap and must not sleep itself.
 //
-// A condition always beats a signal. What else ends a sleep first:
-//   plain      nothing: it is uninterruptible
-//   timed      the timeout; it beats a signal if both are there
+// What ends a sleep besides its condition is in the name, or in the state:
+//   plain, Idle     nothing
+//   Interruptible   any signal that is not blocked and not ignored
+//   Killable        a fatal signal
+//   State           what the state that is given admits (core/task.h)
+// A condition beats a signal, always. "Exclusive" ones use up one of a waker's
+// `nr`.
 //
 // Results of the forms without a timeout: 0, or -kErestartsys for a signal.
-// Results of the timed forms, in ticks of kTick (the kernel's jiffies):
+//
+// Results of the Timeout forms, in ticks of kTick (the kernel's jiffies):
 //   condition true at entry           the timeout itself, 1 if it was 0
 //   condition true later              what is left, at least 1; also if the
 //                                     time ran out in the meantime
 //   timed out                         0, even if a signal is pending
 //   signal, condition false           -kErestartsys
-// A timeout of kMaxScheduleTimeout never ends. Spurious wake-ups do not restart
-// a timeout. Never early.
+//   negative timeout                  counts as passed, and is reported
+// A timeout of kMaxScheduleTimeout never ends.
 //
-// After include/linux/wait.h; the test cases are in tests/core/.
+// Results of the Hrtimeout forms, which take a duration: 0 for the condition,
+// -kErestartsys for a signal, else -ETIME; here a signal beats the timeout.
+//
+// No form returns early, and spurious wake-ups do not restart a timeout.
+//
+// Thread safety: any thread; each sleeps as its own Task::Current().
+// The queue must outlive the call. After include/linux/wait.h, 7.1.
 
 #ifndef WAITQ_CORE_WAIT_EVENT_H_
 #define WAITQ_CORE_WAIT_EVENT_H_
 
+#include <cerrno>
+
 #include "absl/time/time.h"
+#include "core/mutex.h"
 #include "core/task.h"
 #include "core/wait_queue.h"
 
 namespace waitq {
 namespace internal {
 
-// ___wait_event(): sleeps by `sleep()` until `done()`; 0 or -kErestartsys.
+// ___wait_event(): sleeps by `sleep()` until `done()`, or until `sleep()`
+// returns another value than 0. Returns that, 0, or -kErestartsys.
 template <class Done, class Sleep>
 int WaitEventLoop(WaitQueue& queue, TaskState state, uint32_t entry_flags,
                   Done&& done, Sleep&& sleep) {
   WaitEntry entry(&Task::Current(), &AutoremoveWakeFunction, entry_flags);
+  int result = 0;
   for (;;) {
     const int interrupted = queue.PrepareToWaitEvent(entry, state);
     // Tested after the state is set, or a wake-up between test and sleep would
     // be lost; and before the interruption counts: condition beats signal.
     if (done()) break;
     if (interrupted != 0) return interrupted;  // the entry is out already
-    sleep();
+    result = sleep();
+    if (result != 0) break;
     // Tested while running, when no waker can choose this entry any more: a
     // timed-out exclusive sleeper does not swallow a wake-up.
     if (done()) break;
   }
   queue.FinishWait(entry);
+  return result;
+}
+
+inline int Sleep() {
+  Task::Current().Schedule();
   return 0;
 }
 
 template <class Condition>
-int WaitEventState(WaitQueue& queue, TaskState state, uint32_t entry_flags,
-                   Condition&& condition) {
+int WaitEvent(WaitQueue& queue, TaskState state, uint32_t entry_flags,
+              Condition&& condition) {
   if (condition()) return 0;
-  return WaitEventLoop(queue, state, entry_flags, condition,
-                       [] { Task::Current().Schedule(); });
+  return WaitEventLoop(queue, state, entry_flags, condition, &Sleep);
 }
 
 template <class Condition>
-Ticks WaitEventStateTimeout(WaitQueue& queue, TaskState state, Ticks timeout,
-                            Condition&& condition) {
+Ticks WaitEventTimeout(WaitQueue& queue, TaskState state, uint32_t entry_flags,
+                       Condition&& condition, Ticks timeout) {
   Ticks left = timeout;
   // ___wait_cond_timeout(): true at the end of the time counts as one tick.
   auto done = [&] {
@@ -74,41 +95,106 @@ Ticks WaitEventStateTimeout(WaitQueue& queue, TaskState state, Ticks timeout,
   // One deadline, however often the sleep is ended for nothing.
   ThreadTask& task = Task::Current();
   const absl::Time deadline = task.DeadlineAfter(timeout);
-  const int interrupted = WaitEventLoop(queue, state, 0, done, [&] {
+  const int interrupted = WaitEventLoop(queue, state, entry_flags, done, [&] {
     left = timeout < 0 ? task.ScheduleTimeout(timeout)
                        : task.ScheduleUntil(deadline);
+    return 0;
   });
   return interrupted != 0 ? interrupted : left;
 }
 
+template <class Condition>
+int WaitEventHrtimeout(WaitQueue& queue, TaskState state, Condition&& condition,
+                       absl::Duration timeout) {
+  if (condition()) return 0;
+  ThreadTask& task = Task::Current();
+  const absl::Time deadline = task.timers().clock().Now() + timeout;
+  bool expired = false;
+  return WaitEventLoop(queue, state, 0, condition, [&] {
+    // Only now: a signal, which PrepareToWaitEvent() has looked for, and the
+    // condition both beat the timeout.
+    if (expired) return -ETIME;
+    expired = task.ScheduleUntil(deadline) == 0;
+    return 0;
+  });
+}
+
 }  // namespace internal
 
-// wait_event(): no signal ends it.
+// --- Plain -------------------------------------------------------------------
+
+// wait_event().
 template <class Condition>
 void WaitEvent(WaitQueue& queue, Condition&& condition) {
-  internal::WaitEventState(queue, kUninterruptible, 0, condition);
+  internal::WaitEvent(queue, kUninterruptible, 0, condition);
 }
+
+// wait_event_interruptible().
+template <class Condition>
+[[nodiscard]] int WaitEventInterruptible(WaitQueue& queue,
+                                         Condition&& condition) {
+  return internal::WaitEvent(queue, kInterruptible, 0, condition);
+}
+
+// wait_event_killable().
+template <class Condition>
+[[nodiscard]] int WaitEventKillable(WaitQueue& queue, Condition&& condition) {
+  return internal::WaitEvent(queue, kKillable, 0, condition);
+}
+
+// wait_event_state().
+template <class Condition>
+[[nodiscard]] int WaitEventState(WaitQueue& queue, Condition&& condition,
+                                 TaskState state) {
+  return internal::WaitEvent(queue, state, 0, condition);
+}
+
+// wait_event_idle().
+template <class Condition>
+void WaitEventIdle(WaitQueue& queue, Condition&& condition) {
+  internal::WaitEvent(queue, kIdle, 0, condition);
+}
+
+// --- Exclusive ---------------------------------------------------------------
+// There is no plain exclusive form, as in the kernel.
+
+// wait_event_interruptible_exclusive().
+template <class Condition>
+[[nodiscard]] int WaitEventInterruptibleExclusive(WaitQueue& queue,
+                                                  Condition&& condition) {
+  return internal::WaitEvent(queue, kInterruptible, WaitEntry::kExclusive,
+                             condition);
+}
+
+// wait_event_killable_exclusive().
+template <class Condition>
+[[nodiscard]] int WaitEventKillableExclusive(WaitQueue& queue,
+                                             Condition&& condition) {
+  return internal::WaitEvent(queue, kKillable, WaitEntry::kExclusive,
+                             condition);
+}
+
+// wait_event_state_exclusive().
+template <class Condition>
+[[nodiscard]] int WaitEventStateExclusive(WaitQueue& queue,
+                                          Condition&& condition,
+                                          TaskState state) {
+  return internal::WaitEvent(queue, state, WaitEntry::kExclusive, condition);
+}
+
+// wait_event_idle_exclusive().
+template <class Condition>
+void WaitEventIdleExclusive(WaitQueue& queue, Condition&& condition) {
+  internal::WaitEvent(queue, kIdle, WaitEntry::kExclusive, condition);
+}
+
+// --- With a timeout in ticks -------------------------------------------------
 
 // wait_event_timeout().
 template <class Condition>
 Ticks WaitEventTimeout(WaitQueue& queue, Condition&& condition, Ticks timeout) {
-  return internal::WaitEventStateTimeout(queue, kUninterruptible, timeout,
-                                         condition);
-}
-
-// wait_event_interruptible(): any signal ends it.
-template <class Condition>
-[[nodiscard]] int WaitEventInterruptible(WaitQueue& queue,
-                                         Condition&& condition) {
-  return internal::WaitEventState(queue, kInterruptible, 0, condition);
-}
-
-// wait_event_interruptible_exclusive(): uses up one of WakeUp()'s `nr`.
-template <class Condition>
-[[nodiscard]] int WaitEventInterruptibleExclusive(WaitQueue& queue,
-                                                  Condition&& condition) {
-  return internal::WaitEventState(queue, kInterruptible, WaitEntry::kExclusive,
-                                  condition);
+  return internal::WaitEventTimeout(queue, kUninterruptible, 0, condition,
+                                    timeout);
 }
 
 // wait_event_interruptible_timeout().
@@ -116,8 +202,132 @@ template <class Condition>
 [[nodiscard]] Ticks WaitEventInterruptibleTimeout(WaitQueue& queue,
                                                   Condition&& condition,
                                                   Ticks timeout) {
-  return internal::WaitEventStateTimeout(queue, kInterruptible, timeout,
-                                         condition);
+  return internal::WaitEventTimeout(queue, kInterruptible, 0, condition,
+                                    timeout);
+}
+
+// wait_event_killable_timeout().
+template <class Condition>
+[[nodiscard]] Ticks WaitEventKillableTimeout(WaitQueue& queue,
+                                             Condition&& condition,
+                                             Ticks timeout) {
+  return internal::WaitEventTimeout(queue, kKillable, 0, condition, timeout);
+}
+
+// wait_event_idle_timeout().
+template <class Condition>
+Ticks WaitEventIdleTimeout(WaitQueue& queue, Condition&& condition,
+                           Ticks timeout) {
+  return internal::WaitEventTimeout(queue, kIdle, 0, condition, timeout);
+}
+
+// wait_event_idle_exclusive_timeout().
+template <class Condition>
+Ticks WaitEventIdleExclusiveTimeout(WaitQueue& queue, Condition&& condition,
+                                    Ticks timeout) {
+  return internal::WaitEventTimeout(queue, kIdle, WaitEntry::kExclusive,
+                                    condition, timeout);
+}
+
+// --- With a timeout as a duration --------------------------------------------
+// InfiniteDuration() never ends.
+
+// wait_event_hrtimeout().
+template <class Condition>
+[[nodiscard]] int WaitEventHrtimeout(WaitQueue& queue, Condition&& condition,
+                                     absl::Duration timeout) {
+  return internal::WaitEventHrtimeout(queue, kUninterruptible, condition,
+                                      timeout);
+}
+
+// wait_event_interruptible_hrtimeout().
+template <class Condition>
+[[nodiscard]] int WaitEventInterruptibleHrtimeout(WaitQueue& queue,
+                                                  Condition&& condition,
+                                                  absl::Duration timeout) {
+  return internal::WaitEventHrtimeout(queue, kInterruptible, condition,
+                                      timeout);
+}
+
+// --- Around each sleep -------------------------------------------------------
+
+// wait_event_cmd(): calls `before()` just before and `after()` just after each
+// sleep; neither if it does not sleep. To let go of a lock, say.
+template <class Condition, class Before, class After>
+void WaitEventCmd(WaitQueue& queue, Condition&& condition, Before&& before,
+                  After&& after) {
+  if (condition()) return;
+  internal::WaitEventLoop(queue, kUninterruptible, 0, condition, [&] {
+    before();
+    Task::Current().Schedule();
+    after();
+    return 0;
+  });
+}
+
+// wait_event_exclusive_cmd().
+template <class Condition, class Before, class After>
+void WaitEventExclusiveCmd(WaitQueue& queue, Condition&& condition,
+                           Before&& before, After&& after) {
+  if (condition()) return;
+  internal::WaitEventLoop(queue, kUninterruptible, WaitEntry::kExclusive,
+                          condition, [&] {
+                            before();
+                            Task::Current().Schedule();
+                            after();
+                            return 0;
+                          });
+}
+
+// --- With the condition under the queue's own lock ---------------------------
+// queue.mutex() is held at entry, in each test of the condition and at return,
+// and let go of during the sleep. Wake with WakeUpLocked(). Both forms queue
+// last: a sleeper that is not exclusive but stands behind one that is may be
+// missed by a wake-up.
+
+namespace internal {
+
+// do_wait_intr(). Enqueue, test and wake are all under the one lock, so that
+// nothing can come between test and sleep.
+template <class Condition>
+int WaitEventLocked(WaitQueue& queue, uint32_t entry_flags,
+                    Condition&& condition)
+    ABSL_EXCLUSIVE_LOCKS_REQUIRED(queue.mutex()) {
+  ThreadTask& task = Task::Current();
+  WaitEntry entry(&task, &AutoremoveWakeFunction, entry_flags);
+  int result = 0;
+  while (!condition()) {
+    if (!entry.queued()) queue.AddTailLocked(entry);
+    task.SetState(kInterruptible);
+    if (task.SignalPending()) {
+      result = -kErestartsys;
+      break;
+    }
+    queue.mutex().Unlock();
+    task.Schedule();
+    queue.mutex().Lock();
+  }
+  WaitList::Remove(entry);
+  task.SetState(kRunning);
+  return result;
+}
+
+}  // namespace internal
+
+// wait_event_interruptible_locked().
+template <class Condition>
+[[nodiscard]] int WaitEventInterruptibleLocked(WaitQueue& queue,
+                                               Condition&& condition)
+    ABSL_EXCLUSIVE_LOCKS_REQUIRED(queue.mutex()) {
+  return internal::WaitEventLocked(queue, 0, condition);
+}
+
+// wait_event_interruptible_exclusive_locked().
+template <class Condition>
+[[nodiscard]] int WaitEventInterruptibleExclusiveLocked(WaitQueue& queue,
+                                                        Condition&& condition)
+    ABSL_EXCLUSIVE_LOCKS_REQUIRED(queue.mutex()) {
+  return internal::WaitEventLocked(queue, WaitEntry::kExclusive, condition);
 }
 
 }  // namespace waitq

@@ -249,7 +249,7 @@ TEST_F(WaitEventTest, WhatBecomesTrueAfterTheSignalIsStillSuccess) {
 TEST_F(WaitEventTest, AKillableSleepEndsOnFatalSignalsOnly) {
   Sleeper sleeper([this] {
     Task::Current().dispositions().handled = SignalSet::Of(SIGTERM);
-    return internal::WaitEventState(queue_, kKillable, 0, condition());
+    return WaitEventKillable(queue_, condition());
   });
   sleeper.AwaitAsleep();
   sleeper.task().SendSignal(SIGTERM);  // handled
@@ -552,7 +552,10 @@ TEST_F(WaitEventTest, ATimedOutExclusiveSleeperDoesNotSwallowAWakeUp) {
   };
   EXPECT_EQ(internal::WaitEventLoop(queue_, kInterruptible,
                                     WaitEntry::kExclusive, never,
-                                    [] { Task::Current().SetState(kRunning); }),
+                                    [] {
+                                      Task::Current().SetState(kRunning);
+                                      return 0;
+                                    }),
             0);
   EXPECT_EQ(woken, 0) << "nobody is there who could be woken";
 }

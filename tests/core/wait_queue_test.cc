@@ -23,7 +23,9 @@ class NotingEntry : public WaitEntry {
         name_(std::move(name)),
         log_(*log),
         answer_(answer) {}
-  ~NotingEntry() { WaitList::Remove(*this); }
+  ~NotingEntry() {
+    if (queued()) WaitList::Remove(*this);
+  }
 
   void set_answer(int answer) { answer_ = answer; }
   // Instead of answering at once.
@@ -367,7 +369,7 @@ TEST_F(WaitQueueTest, OneWakeUpWakesAllNonExclusiveAndOneExclusive) {
     for (int i = 0; i < 3; ++i) exclusive.emplace_back(kExclusive);
     for (Dozer& dozer : exclusive) Doze(dozer);
     for (Dozer& dozer : shared) Doze(dozer);
-    EXPECT_EQ(queue_.WakeUp(row.nr), row.woken);
+    EXPECT_EQ(queue_.WakeUpNr(row.nr), row.woken);
     for (Dozer& dozer : shared) EXPECT_FALSE(dozer.asleep());
     for (int i = 0; i < 3; ++i) {
       EXPECT_EQ(exclusive[i].asleep(), i >= row.woken) << "the oldest first";
@@ -457,7 +459,7 @@ TEST_F(WaitQueueTest, AWakeFunctionFiltersByKey) {
       two(kExclusive | 2 << 8, kKeyed);
   for (Dozer* dozer : {&one, &too, &two}) Doze(*dozer);
   uint32_t key = 2;
-  EXPECT_EQ(queue_.Wake(kNormal, 1, &key), 1);
+  EXPECT_EQ(queue_.Wake(kNormal, 1, /*wake_flags=*/0, &key), 1);
   EXPECT_TRUE(one.asleep());
   EXPECT_TRUE(too.asleep());
   EXPECT_FALSE(two.asleep());
@@ -467,12 +469,11 @@ TEST_F(WaitQueueTest, AWakeFunctionFiltersByKey) {
 TEST_F(WaitQueueTest, AddAndRemoveTakeEntriesOfAnyKind) {
   std::string log;
   NotingEntry shared("s", &log), exclusive("x", &log, kExclusive);
-  queue_.Add(exclusive);
+  queue_.AddExclusive(exclusive);
   queue_.Add(shared);
-  EXPECT_EQ(queue_.Wake(kNormal, 1, nullptr), 1);
+  EXPECT_EQ(queue_.WakeUp(), 1);
   EXPECT_EQ(log, "sx");
   queue_.Remove(exclusive);
-  queue_.Remove(shared);
   queue_.Remove(shared);
 }
 
@@ -572,8 +573,8 @@ TEST(WaitQueueDeathTest, AnEntryMayNotBeQueuedTwice) {
   EXPECT_DEATH(
       {
         WaitQueue queue;
-        WaitEntry entry(nullptr, &DefaultWakeFunction, WaitEntry::kExclusive);
-        queue.Add(entry);
+        WaitEntry entry(nullptr, &DefaultWakeFunction);
+        queue.AddExclusive(entry);
         queue.Add(entry);
       },
       "a wait entry is queued twice");

@@ -48,13 +48,9 @@ class WaitStressTest : public testing::Test {
   // Exclusive, interruptible, and with a timeout of `timeout` ticks: the one
   // form that wait_event() does not have. True if it has taken one.
   bool TakeWithTimeout(Ticks timeout) {
-    Ticks left = timeout;
-    bool taken = false;
-    (void)internal::WaitEventLoop(
-        queue_, kInterruptible, WaitEntry::kExclusive,
-        [&] { return (taken = Take()) || left == 0; },
-        [&] { left = Task::Current().ScheduleTimeout(left); });
-    return taken;
+    return internal::WaitEventTimeout(
+               queue_, kInterruptible, WaitEntry::kExclusive,
+               [this] { return Take(); }, timeout) > 0;
   }
 
   // One taker. Whoever fails goes away until the next burst: it does not look

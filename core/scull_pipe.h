@@ -1,0 +1,64 @@
+// The scull pipe of "Linux Device Drivers", for threads: what the book teaches,
+// with what it leaves out left out.
+//
+//   * A ring: one byte less than its size, 4000 by default, fits; reads and
+//     writes stop where it wraps. Partial ones are normal; nothing is atomic.
+//   * No end of file and no broken pipe: without writers a reader waits.
+//   * Every open loses what was unread.
+//   * Nobody waits in line: each wake-up wakes all, and all but one sleep
+//   again.
+//   * A read that is interrupted when data is there returns the data. A write
+//     that is interrupted when space is there returns -kErestartsys.
+//
+// After scull/pipe.c of LDD3. SIGIO is not here.
+
+#ifndef WAITQ_CORE_SCULL_PIPE_H_
+#define WAITQ_CORE_SCULL_PIPE_H_
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+
+#include "absl/base/thread_annotations.h"
+#include "core/mutex.h"
+#include "core/pipe_state.h"
+#include "core/poll.h"
+#include "core/wait_queue.h"
+
+namespace waitq {
+
+// Thread safety: any thread.
+// Destruction: when nobody sleeps in it (a check failure).
+class ScullPipe final : public Pollable {
+ public:
+  explicit ScullPipe(size_t size_bytes = 4000);
+
+  // open(): begins anew. Sleepers go on sleeping.
+  void Open() ABSL_LOCKS_EXCLUDED(mu_);
+
+  // A count; -EAGAIN with `nonblock` where it would wait; -kErestartsys. Unlike
+  // a FIFO's, a read or write of 0 bytes waits as others do.
+  [[nodiscard]] int64_t Read(char* buffer, size_t n, bool nonblock = false)
+      ABSL_LOCKS_EXCLUDED(mu_);
+  [[nodiscard]] int64_t Write(const char* data, size_t n, bool nonblock = false)
+      ABSL_LOCKS_EXCLUDED(mu_);
+
+  // kPollIn if not empty, kPollOut if not full; never kPollHup or kPollErr.
+  PollEvents Poll(PollTable* table) override ABSL_LOCKS_EXCLUDED(mu_);
+
+ private:
+  void NoteLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+
+  mutable Mutex mu_;
+  PipeState state_ ABSL_GUARDED_BY(mu_);
+  std::atomic<bool> readable_{false};
+  std::atomic<bool> writable_{true};
+
+  // Lock order: mu_ before a queue's own lock.
+  WaitQueue in_queue_;
+  WaitQueue out_queue_;
+};
+
+}  // namespace waitq
+
+#endif  // WAITQ_CORE_SCULL_PIPE_H_
