@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "core/pause.h"
+#include "core/wake_batch.h"
 
 namespace waitq {
 namespace {
@@ -20,6 +21,7 @@ int WakeAndUnlink(WaitEntry& entry, TaskState mode, int, void*) {
 }  // namespace
 
 void Completion::Complete() {
+  const WakeBatch let_go_unlocked;
   MutexLock lock(&mu_);
   const uint32_t done = done_.load(kRelaxed);
   if (done != kAll) done_.store(done + 1, kRelaxed);
@@ -27,6 +29,7 @@ void Completion::Complete() {
 }
 
 void Completion::CompleteAll() {
+  const WakeBatch let_go_unlocked;
   MutexLock lock(&mu_);
   done_.store(kAll, kRelaxed);
   waiters_.Walk(kNormal, 0, 0, nullptr);

@@ -2,11 +2,13 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <thread>
 
 #include "core/atomic_context.h"
 #include "core/check.h"
 #include "core/futex.h"
 #include "core/pause.h"
+#include "core/wake_batch.h"
 
 namespace waitq {
 namespace {
@@ -43,7 +45,7 @@ bool Task::TryToWake(TaskState mode) {
                                          std::memory_order_seq_cst));
   // A thread that sees "running" by itself may be gone by now, and its task
   // with it.
-  if ((state & kParked) != 0) FutexWakeOne(&state_);
+  if ((state & kParked) != 0) WakeBatch::Unpark(&state_);
   return true;
 }
 
@@ -110,6 +112,19 @@ void Task::ClearSignal(int signal) {
   pending_.fetch_and(~SignalSet::Of(signal).bits(), std::memory_order_seq_cst);
 }
 
+namespace {
+
+// A hint to the processor that this is a spin loop.
+void CpuRelax() {
+#if defined(__x86_64__) || defined(__i386__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  asm volatile("yield");
+#endif
+}
+
+}  // namespace
+
 void ThreadTask::Schedule() {
   WAITQ_CHECK(!InAtomicContext(), "a thread sleeps in a wake function");
   Pause(PausePoint::kBeforeSleep);
@@ -124,7 +139,20 @@ void ThreadTask::Schedule() {
   Pause(PausePoint::kAfterSleep);
 }
 
+void ThreadTask::Spin() {
+  for (int look = 0; look < spins_; ++look) {
+    if (state_.load(std::memory_order_seq_cst) == kRunning) return;
+    // Mostly for a waker on another processor, at last for one on this.
+    if (look < spins_ - spins_ / 4) {
+      CpuRelax();
+    } else {
+      std::this_thread::yield();
+    }
+  }
+}
+
 void ThreadTask::Park() {
+  Spin();
   TaskState state = state_.load(std::memory_order_seq_cst);
   while (state != kRunning) {
 #ifdef WAITQ_PAUSE_HOOKS

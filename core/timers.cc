@@ -10,8 +10,24 @@ namespace {
 
 constexpr Ticks kNever = std::numeric_limits<Ticks>::max();
 
+constexpr int64_t kTickNanoseconds = 100'000;
+static_assert(absl::Nanoseconds(kTickNanoseconds) == kTick);
+
 Ticks FloorTicks(absl::Time time) {
   return absl::Floor(time - absl::UnixEpoch(), kTick) / kTick;
+}
+
+// By hand where 64 bits of nanoseconds are enough (292 years): a division of
+// Durations takes longer than all else in Arm().
+Ticks CeilTicks(absl::Time time) {
+  const absl::Duration since = time - absl::UnixEpoch();
+  int64_t nanoseconds = absl::ToInt64Nanoseconds(since);
+  if (nanoseconds < 0 || nanoseconds == std::numeric_limits<int64_t>::max()) {
+    return absl::Ceil(since, kTick) / kTick;
+  }
+  if (absl::Nanoseconds(nanoseconds) < since) ++nanoseconds;
+  return nanoseconds / kTickNanoseconds +
+         (nanoseconds % kTickNanoseconds != 0 ? 1 : 0);
 }
 
 absl::Time TimeOf(Ticks ticks) { return absl::UnixEpoch() + ticks * kTick; }
@@ -36,7 +52,7 @@ Ticks Timers::NowTicks() const { return FloorTicks(clock_.Now()); }
 void Timers::Arm(Timer& timer, absl::Time deadline) {
   if (deadline == absl::InfiniteFuture()) return;
   // Up, not down: a timer that fires within its tick would be early.
-  ArmTicks(timer, absl::Ceil(deadline - absl::UnixEpoch(), kTick) / kTick);
+  ArmTicks(timer, CeilTicks(deadline));
 }
 
 void Timers::ArmTicks(Timer& timer, Ticks expiry) {

@@ -51,7 +51,8 @@ namespace internal {
 template <class Done, class Sleep>
 int WaitEventLoop(WaitQueue& queue, TaskState state, uint32_t entry_flags,
                   Done&& done, Sleep&& sleep) {
-  WaitEntry entry(&Task::Current(), &AutoremoveWakeFunction, entry_flags);
+  alignas(64)
+      WaitEntry entry(&Task::Current(), &AutoremoveWakeFunction, entry_flags);
   int result = 0;
   for (;;) {
     const int interrupted = queue.PrepareToWaitEvent(entry, state);

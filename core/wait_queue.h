@@ -19,6 +19,7 @@
 #include "core/mutex.h"
 #include "core/task.h"
 #include "core/wait_list.h"
+#include "core/wake_batch.h"
 
 namespace waitq {
 
@@ -135,6 +136,7 @@ class WaitQueue {
   // __wake_up(): the general form. `key` goes to the wake functions.
   int Wake(TaskState mode, int nr, int wake_flags, void* key)
       ABSL_LOCKS_EXCLUDED(mu_) {
+    const WakeBatch let_go_unlocked;
     MutexLock lock(&mu_);
     return WakeLocked(mode, nr, wake_flags, key);
   }

@@ -1,0 +1,129 @@
+#!/usr/bin/env python3
+"""Runs core's benchmarks and prints them as ratios of the same run.
+
+usage: ./bazelw run //bench:core_ratios [-- --short]
+
+Each row is a ratio of two medians: of what the row is about, and of what it is
+measured against, with the runs of both interleaved. Exit 1 if one is over its
+bound. --short: fewer and shorter runs, for CI.
+"""
+
+import json
+import statistics
+import subprocess
+import sys
+
+
+def run(binary, name_filter, repetitions, seconds, prefix=()):
+    """The median time of each benchmark in ns, and the counters of its last run."""
+    command = [
+        *prefix,
+        binary,
+        f"--benchmark_filter={name_filter}",
+        f"--benchmark_repetitions={repetitions}",
+        f"--benchmark_min_time={seconds}",
+        "--benchmark_enable_random_interleaving=true",
+        "--benchmark_format=json",
+    ]
+    output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    times, counters = {}, {}
+    unit = {"ns": 1, "us": 1e3, "ms": 1e6}
+    for row in json.loads(output)["benchmarks"]:
+        if row["run_type"] != "iteration":
+            continue
+        name = row["name"].split("/repeats:")[0].removesuffix("/real_time")
+        name = name.removeprefix("BM_")
+        times.setdefault(name, []).append(row["real_time"] * unit[row["time_unit"]])
+        counters[name] = row
+    return {name: statistics.median(all_) for name, all_ in times.items()}, counters
+
+
+class Table:
+    def __init__(self):
+        self.failed = []
+        print(f"{'what':<58} {'measured':>10} {'against':>10} {'ratio':>7}  bound")
+
+    def row(self, what, measured, against, bound, unit="ns", at_least=False):
+        ratio = measured / against
+        good = ratio >= bound if at_least else ratio <= bound
+        if not good:
+            self.failed.append(what)
+        sign = ">=" if at_least else "<="
+        print(
+            f"{what:<58} {measured:>7.4g} {unit:<2} {against:>7.4g} {unit:<2} "
+            f"{ratio:>7.2f}  {sign} {bound}{'' if good else '   MISSED'}"
+        )
+
+
+    def value(self, what, measured, bound, unit, at_least=False):
+        good = measured >= bound if at_least else measured <= bound
+        if not good:
+            self.failed.append(what)
+        sign = ">=" if at_least else "<="
+        print(
+            f"{what:<58} {measured:>7.4g} {unit:<2} {'':>10} {'':>7}  "
+            f"{sign} {bound} {unit}{'' if good else '   MISSED'}"
+        )
+
+
+def ping_pong(table, binary, short, prefix, where):
+    times, _ = run(binary, "PingPong", 9 if short else 41, 0.02 if short else 0.1, prefix)
+    t = {name[len("PingPong<"):-1]: ns for name, ns in times.items()}
+    ours, spinning = t["WaitqWaitQueue"], t["WaitqWaitQueueWhichSpins"]
+    table.row(f"ping-pong {where}: a bare futex", ours, t["BareFutex"], 1.25 if short else 1.1)
+    slack = 1.1 if short else 1.0
+    table.row(f"ping-pong {where}: std::condition_variable", ours, t["StdConditionVariable"], slack)
+    table.row(f"ping-pong {where}: absl::CondVar", ours, t["AbslCondVar"], slack)
+    table.row(
+        f"ping-pong {where}, 16 looks: std::atomic::wait",
+        spinning, t["StdAtomicWaitWhichSpins"], 2 if short else 1.1,
+    )
+
+
+def wake(table, binary, short):
+    t, counters = run(binary, ".*", 3 if short else 7, 0.05 if short else 0.2)
+    table.row("WakeUp of nobody: lock and unlock", t["WakeUpOfNobody"], t["LockAndUnlock"], 1.5)
+    table.row(
+        "HasSleeper, then WakeUp, of nobody: fence and load",
+        t["HasSleeperThenWakeUpOfNobody"], t["FenceAndLoad"], 3,
+    )
+    one = t["WakeUpOneOf/1"]
+    table.row("WakeUp of one among 1,000: among 1", t["WakeUpOneOf/1000"], one, 1.2)
+    table.row("WakeUp of one among 1,000,000: among 1", t["WakeUpOneOf/1000000"], one, 1.2)
+    for order, name in ((0, "as made"), (1, "shuffled")):
+        table.row(
+            f"WakeUpAll of 1,000,000, {name}: walk and touch",
+            t[f"WakeUpAll/1000000/{order}"] / 1e6,
+            t[f"WalkAndTouch/1000000/{order}"] / 1e6, 4, "ms",
+        )
+    table.value("a sleeping callback's entry", counters["WakeUpAll/1000000/0"]["entry_bytes"], 64, "B")
+
+
+def timers(table, binary, short):
+    t, counters = run(binary, ".*", 3, 0.05 if short else 0.2)
+    table.row(
+        "arm and cancel, 1,000,000 armed: lock and unlock",
+        t["ArmAndCancel/1000000"], t["LockAndUnlock"], 10,
+    )
+    expiry = next(row for name, row in counters.items() if name.startswith("Expiry"))
+    table.value("lateness of 10,000 timers, p99", expiry["p99_us"], 1000, "us")
+    table.value("lateness of the first of them", expiry["earliest_us"], 0, "us", at_least=True)
+
+
+def main():
+    short = "--short" in sys.argv
+    ping_pong_bench, wake_bench, timer_bench = [a for a in sys.argv[1:] if not a.startswith("--")]
+    table = Table()
+    ping_pong(table, ping_pong_bench, short, ["taskset", "-c", "0"], "on one processor")
+    ping_pong(table, ping_pong_bench, short, [], "on two")
+    wake(table, wake_bench, short)
+    timers(table, timer_bench, short)
+    if table.failed:
+        print(f"missed: {len(table.failed)}")
+        return 1
+    print("all within their bounds")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
