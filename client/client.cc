@@ -56,6 +56,8 @@ absl::StatusOr<WaitResult> Client::Wait(const std::string& name,
   }
   if (options.then.has_value()) *request.mutable_then() = ToWire(*options.then);
   if (options.exclusive.has_value()) request.set_exclusive(*options.exclusive);
+  request.set_then_wake(options.then_wake);
+  request.set_key(options.key);
   SetSleep(options, impl_->caller, request);
   auto response = Invoke(impl_->server, *impl_->taking.wait_queues,
                          &WaitQueues::Wait, request, stop, options.timeout);
@@ -86,6 +88,8 @@ absl::StatusOr<WakeResult> Client::WakeUp(const std::string& name,
   } else {
     request.set_nr(options.nr);
   }
+  request.set_sync(options.sync);
+  request.set_key(options.key);
   auto response = Invoke(impl_->server, *impl_->giving.wait_queues,
                          &WaitQueues::WakeUp, request, stop);
   if (!response.ok()) return response.status();

@@ -153,6 +153,12 @@ class Client {
   absl::StatusOr<std::vector<TaskInfo>> Tasks(const std::string& object = "",
                                               std::stop_token stop = {});
 
+  // Sends a signal to the sleeping call of that id (TaskInfo::id). True if its
+  // sleep is over; false if its state does not admit the signal. NOT_FOUND
+  // (ESRCH): no such call sleeps.
+  absl::StatusOr<bool> Signal(uint64_t id, TaskSignal signal,
+                              std::stop_token stop = {});
+
  private:
   struct Impl;
 

@@ -104,4 +104,16 @@ absl::StatusOr<std::vector<TaskInfo>> Client::Tasks(const std::string& object,
   return result;
 }
 
+absl::StatusOr<bool> Client::Signal(uint64_t id, TaskSignal signal,
+                                    std::stop_token stop) {
+  v1::SignalRequest request;
+  request.set_id(id);
+  request.set_signal(
+      static_cast<v1::SignalRequest::Signal>(static_cast<int>(signal)));
+  auto response = Invoke(impl_->server, *impl_->giving.tasks,
+                         &v1::Tasks::StubInterface::Signal, request, stop);
+  if (!response.ok()) return response.status();
+  return response->ended();
+}
+
 }  // namespace waitq

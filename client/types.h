@@ -97,6 +97,11 @@ struct WaitOptions {
   // Whether this sleeper uses up one of a wake's `nr`. Absent: if it has a
   // `then`.
   std::optional<bool> exclusive = {};
+  // After `then` the sleepers are walked once more: see the proto's field.
+  bool then_wake = false;
+  // Which wakes reach this sleeper: 0 in either key matches all, otherwise they
+  // must have a bit in common.
+  uint64_t key = 0;
   std::optional<absl::Duration> timeout = {};
   bool nonblock = false;
   Sleep sleep = Sleep::kInterruptible;
@@ -121,6 +126,10 @@ struct WakeOptions {
   bool all = false;
   // Leave killable sleepers asleep, as wake_up_interruptible().
   bool interruptible_only = false;
+  // The caller is about to sleep: a hint.
+  bool sync = false;
+  // Whom it reaches: as WaitOptions::key.
+  uint64_t key = 0;
 };
 
 struct WakeResult {
@@ -263,6 +272,9 @@ struct CreateResult {
   bool created = false;
   ObjectInfo object;
 };
+
+// What Signal() can send to a sleeping call, with Linux's numbers.
+enum class TaskSignal { kInt = 2, kKill = 9, kTerm = 15 };
 
 // A call that is asleep on the server.
 struct TaskInfo {

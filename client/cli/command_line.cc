@@ -48,6 +48,7 @@ absl::StatusOr<CommandLine> ParseCommandLine(
       ->envname("WAITQ_SERVER")
       ->capture_default_str();
   AddWaitQueueCommands(app, line.command);
+  AddCompletionCommands(app, line.command);
   AddPipeCommands(app, line.command);
   AddObjectCommands(app, line.command);
   try {

@@ -29,9 +29,11 @@ using Command = std::function<int(Environment&)>;
 
 // wait wake get store
 void AddWaitQueueCommands(CLI::App& app, Command& command);
+// complete await reinit
+void AddCompletionCommands(CLI::App& app, Command& command);
 // write read
 void AddPipeCommands(CLI::App& app, Command& command);
-// create ls stat rm ps
+// create ls stat rm ps kill
 void AddObjectCommands(CLI::App& app, Command& command);
 
 // Adds an argument that `parse` understands, to be stored in `value`. The usage

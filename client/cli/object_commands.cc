@@ -1,4 +1,4 @@
-// waitq create, ls, stat, rm, ps.
+// waitq create, ls, stat, rm, ps, kill.
 
 #include <memory>
 #include <optional>
@@ -134,6 +134,52 @@ void AddPs(CLI::App& app, Command& command) {
   });
 }
 
+void AddKill(CLI::App& app, Command& command) {
+  struct Arguments {
+    std::vector<uint64_t> ids;
+    TaskSignal signal = TaskSignal::kTerm;
+  };
+  auto arguments = std::make_shared<Arguments>();
+  CLI::App* kill =
+      app.add_subcommand("kill", "Send a signal to calls that sleep");
+  kill->add_option_function<std::vector<std::string>>(
+          "ID",
+          [arguments](const std::vector<std::string>& texts) {
+            for (const std::string& text : texts) {
+              absl::StatusOr<uint64_t> id = ParseTaskId(text);
+              if (!id.ok()) {
+                throw CLI::ValidationError("ID",
+                                           std::string(id.status().message()));
+              }
+              arguments->ids.push_back(*id);
+            }
+          },
+          "Their ids, as ps shows them")
+      ->type_name("")
+      ->required();
+  AddParsed(*kill, "-s,--signal", arguments->signal, ParseTaskSignal,
+            "INT, TERM or KILL; TERM if not given")
+      ->type_name("SIGNAL");
+  kill->footer(
+      "A call that it ends fails with EINTR. Prints one line for each ID:\n"
+      "ended=yes, or ended=no if the call does not listen to this signal.\n"
+      "Example: waitq kill -s INT 17");
+  kill->callback([arguments, &command] {
+    command = [arguments](Environment& e) {
+      int code = kExitOk;
+      for (const uint64_t id : arguments->ids) {
+        absl::StatusOr<bool> ended =
+            e.client.Signal(id, arguments->signal, e.stop);
+        const int own = ended.ok()
+                            ? Print(*ended ? "ended=yes\n" : "ended=no\n")
+                            : Report(absl::StrCat(id), ended.status());
+        if (code == kExitOk) code = own;
+      }
+      return code;
+    };
+  });
+}
+
 }  // namespace
 
 void AddObjectCommands(CLI::App& app, Command& command) {
@@ -142,6 +188,7 @@ void AddObjectCommands(CLI::App& app, Command& command) {
   AddStat(app, command);
   AddRm(app, command);
   AddPs(app, command);
+  AddKill(app, command);
 }
 
 }  // namespace waitq::cli

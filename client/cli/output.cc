@@ -136,6 +136,13 @@ std::string WakeLine(const WakeResult& result) {
       " value=", result.value, " generation=", result.generation);
 }
 
+std::string CompleteLine(const CompleteResult& result) {
+  const bool all = result.done == std::numeric_limits<uint32_t>::max();
+  return absl::StrCat("woken=", result.woken,
+                      " done=", all ? "all" : absl::StrCat(result.done),
+                      " generation=", result.generation);
+}
+
 std::string Table(const std::vector<Row>& rows) {
   std::vector<size_t> widths;
   for (const Row& row : rows) {

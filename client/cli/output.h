@@ -26,6 +26,8 @@ std::string OutcomeText(Outcome outcome, bool broken,
 // "value=0 before=1 generation=17 slept=yes", one line without its end.
 std::string WaitLine(const WaitResult& result, bool with_before);
 std::string WakeLine(const WakeResult& result);
+// "woken=1 done=0 generation=17".
+std::string CompleteLine(const CompleteResult& result);
 
 // Rows under a line of headings, in columns as wide as needed.
 std::string Table(const std::vector<std::vector<std::string>>& rows);

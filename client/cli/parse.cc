@@ -163,6 +163,29 @@ absl::StatusOr<int64_t> ParseInteger(const std::string& text) {
   return *number;
 }
 
+absl::StatusOr<uint64_t> ParseMask(const std::string& text) {
+  auto mask = Number<uint64_t>(text);
+  if (mask.value_or(0) == 0) {
+    return NotA("a mask", text, "1 to 0xffffffffffffffff");
+  }
+  return *mask;
+}
+
+absl::StatusOr<uint64_t> ParseTaskId(const std::string& text) {
+  auto id = Number<uint64_t>(text);
+  if (id.value_or(0) == 0) return NotA("a task's id", text, "as ps shows it");
+  return *id;
+}
+
+absl::StatusOr<TaskSignal> ParseTaskSignal(const std::string& text) {
+  std::string name = absl::AsciiStrToUpper(text);
+  if (std::string_view(name).starts_with("SIG")) name.erase(0, 3);
+  if (name == "INT" || name == "2") return TaskSignal::kInt;
+  if (name == "KILL" || name == "9") return TaskSignal::kKill;
+  if (name == "TERM" || name == "15") return TaskSignal::kTerm;
+  return NotA("a signal", text, "INT, TERM, KILL");
+}
+
 absl::StatusOr<uint32_t> ParseCount(const std::string& text) {
   auto number = Number<uint32_t>(text);
   if (number.value_or(0) == 0) {

@@ -30,6 +30,9 @@ absl::StatusOr<uint64_t> ParseSize(const std::string& text);
 // A signed 64-bit number: -5, 0x10.
 absl::StatusOr<int64_t> ParseInteger(const std::string& text);
 
+// A mask of 64 bits, not 0: 0x5, 5.
+absl::StatusOr<uint64_t> ParseMask(const std::string& text);
+
 // 1 to 4294967295.
 absl::StatusOr<uint32_t> ParseCount(const std::string& text);
 
@@ -38,6 +41,12 @@ absl::StatusOr<std::string> ParseName(const std::string& text);
 
 // The same, or nothing: what names begin with.
 absl::StatusOr<std::string> ParsePrefix(const std::string& text);
+
+// A task's id, as ps shows it: 1 to 18446744073709551615.
+absl::StatusOr<uint64_t> ParseTaskId(const std::string& text);
+
+// INT, TERM, KILL, with or without SIG, in either case, or their numbers.
+absl::StatusOr<TaskSignal> ParseTaskSignal(const std::string& text);
 
 // queue, completion or pipe.
 absl::StatusOr<ObjectKind> ParseKind(const std::string& text);

@@ -52,6 +52,11 @@ void AddWait(CLI::App& app, Command& command) {
   AddParsed(*wait, "--then", arguments->options.then, ParseAction,
             "Change the word in the same step: set:N add:N and:0xM or:0xM")
       ->type_name("ACTION");
+  wait->add_flag("--then-wake", arguments->options.then_wake,
+                 "After --then, wake whoever waits for what it made true");
+  AddParsed(*wait, "--key", arguments->options.key, ParseMask,
+            "Only wakes with one of these bits, or with no key, reach it")
+      ->type_name("0xM");
   wait->add_flag("--shared", arguments->shared,
                  "Use up none of a wake's --nr, even with --then");
   AddParsed(*wait, "--timeout", arguments->options.timeout, ParseTimeout,
@@ -105,6 +110,11 @@ void AddWake(CLI::App& app, Command& command) {
                        "How many exclusive sleepers at most; 1 if not given")
                  ->type_name("N");
   wake->add_flag("--all", arguments->options.all, "All of them")->excludes(nr);
+  AddParsed(*wake, "--key", arguments->options.key, ParseMask,
+            "Only sleepers with one of these bits, or with no key")
+      ->type_name("0xM");
+  wake->add_flag("--sync", arguments->options.sync,
+                 "This caller is about to sleep: a hint");
   wake->add_flag("--interruptible", arguments->options.interruptible_only,
                  "Leave killable sleepers asleep");
   wake->footer(

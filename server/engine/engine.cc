@@ -363,12 +363,20 @@ std::vector<ObjectStat> Engine::List(absl::string_view prefix,
   return stats;
 }
 
-std::vector<TaskInfo> Engine::ListTasks(absl::string_view name, uint64_t after,
-                                        size_t size) {
+absl::StatusOr<bool> Engine::SignalTask(uint64_t id, int signal) {
+  for (const Ref<Object>& object : table_.All()) {
+    if (Ref<Operation> op = object->FindSleeper(id)) {
+      return object->OnEvent(*op, Event::kSignal, signal);
+    }
+  }
+  return MakeError(ESRCH, absl::StrCat("no call with id ", id, " is asleep"));
+}
+
+std::vector<TaskInfo> Engine::ListTasks(const TaskFilter& filter, size_t size) {
   std::vector<Ref<Object>> objects;
-  if (name.empty()) {
+  if (filter.object.empty()) {
     objects = table_.All();
-  } else if (Ref<Object> object = table_.Find(name)) {
+  } else if (Ref<Object> object = table_.Find(filter.object)) {
     objects.push_back(std::move(object));
   }
   // First the ids of all, of which the page needs the smallest; then only
@@ -380,7 +388,11 @@ std::vector<TaskInfo> Engine::ListTasks(absl::string_view name, uint64_t after,
   std::vector<Sleeper> sleepers;
   for (const Ref<Object>& object : objects) {
     object->ForEachSleeper([&](Operation& op) {
-      if (op.id() > after) sleepers.push_back({op.id(), object.get()});
+      if (op.id() <= filter.after) return;
+      if (!filter.caller.empty() && op.caller_info().name != filter.caller) {
+        return;
+      }
+      sleepers.push_back({op.id(), object.get()});
     });
   }
   size = std::min(size, sleepers.size());

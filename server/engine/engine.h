@@ -54,6 +54,13 @@ struct Page {
   std::string after;  // "" for the first page
 };
 
+// Which sleepers to list.
+struct TaskFilter {
+  absl::string_view object = "";  // on this one; "" for all
+  absl::string_view caller = "";  // of callers of this name; "" for all
+  uint64_t after = 0;             // with ids above this one
+};
+
 // Thread safety: any thread may call any method.
 // Blocking: never, but for short locks.
 // Errors: of error.h, each with the object's name. Any method that takes a name
@@ -128,9 +135,11 @@ class Engine {
 
   // Objects by name, behind the name `page.after`.
   std::vector<ObjectStat> List(absl::string_view prefix, const Page& page);
-  // Sleepers by id, behind the id `after`; `name` "" for all objects.
-  std::vector<TaskInfo> ListTasks(absl::string_view name, uint64_t after,
-                                  size_t size);
+  // Sleepers by id, `size` of them at most.
+  std::vector<TaskInfo> ListTasks(const TaskFilter& filter, size_t size);
+  // Sends SIGINT, SIGTERM or SIGKILL to a sleeper; true if that has ended it.
+  // ESRCH: none of this id. Looks at sleepers one by one.
+  absl::StatusOr<bool> SignalTask(uint64_t id, int signal);
 
   // --- The end ---------------------------------------------------------------
 

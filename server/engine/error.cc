@@ -26,6 +26,7 @@ constexpr Row kTable[] = {
     {EMSGSIZE, "EMSGSIZE", absl::StatusCode::kInvalidArgument},
     {ERANGE, "ERANGE", absl::StatusCode::kOutOfRange},
     {ENOENT, "ENOENT", absl::StatusCode::kNotFound},
+    {ESRCH, "ESRCH", absl::StatusCode::kNotFound},
     {EEXIST, "EEXIST", absl::StatusCode::kAlreadyExists},
     {ENXIO, "ENXIO", absl::StatusCode::kFailedPrecondition},
     {EBUSY, "EBUSY", absl::StatusCode::kFailedPrecondition},

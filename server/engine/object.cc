@@ -103,6 +103,8 @@ void Object::SetDeadlineLocked(Operation& op, const SleepOptions& options) {
     op.timeout_ = *options.timeout;
     op.deadline_ = op.started_ + *options.timeout;
   }
+  // What runs on without its caller runs on past the end of its call, too.
+  if (options.state == kUninterruptible) return;
   if (options.call_deadline == absl::InfiniteFuture()) return;
   const absl::Time near =
       options.call_deadline - AnswerMargin(options.call_deadline - op.started_);
@@ -174,19 +176,22 @@ void Object::FinishAtLimitLocked(Operation& op, const char* limit,
   FinishLocked(op, Ending::kLimit, done);
 }
 
-void Object::OnEvent(Operation& operation, Event event, int signal) {
+bool Object::OnEvent(Operation& operation, Event event, int signal) {
   DoneList done;
+  bool ended = false;
   {
     MutexLock lock(&mu_);
-    if (!IsAsleepLocked(operation)) return;
+    if (!IsAsleepLocked(operation)) return false;
     if (event == Event::kSignal) {
-      if (!operation.task_.PostSignal(signal)) return;
+      if (!operation.task_.PostSignal(signal)) return false;
       operation.signal_ = static_cast<uint8_t>(signal);
     }
     OnEventLocked(operation, event, done);
+    ended = !IsAsleepLocked(operation);
     NoteIdleLocked();
   }
   DeliverAll(std::move(done));
+  return ended;
 }
 
 void Object::OnEventLocked(Operation& op, Event event, DoneList& done) {
@@ -298,6 +303,18 @@ void Object::ForEachSleeper(absl::FunctionRef<void(Operation&)> visit) {
       visit(Operation::Of<Operation>(*entry));
     }
   }
+}
+
+Ref<Operation> Object::FindSleeper(uint64_t id) {
+  MutexLock lock(&mu_);
+  for (WaitList* line : LinesLocked()) {
+    for (WaitEntry* entry = line->First(); entry != nullptr;
+         entry = line->After(*entry)) {
+      auto& op = Operation::Of<Operation>(*entry);
+      if (op.id_ == id) return Ref<Operation>(&op);
+    }
+  }
+  return Ref<Operation>();
 }
 
 void Object::DescribeSleepers(const std::vector<uint64_t>& ids,

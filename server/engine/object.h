@@ -107,8 +107,8 @@ class Object : public RefCounted, private Timer {
       ABSL_LOCKS_EXCLUDED(mu_);
 
   // Something happened to an operation that may be asleep here. Does nothing
-  // if it has ended already.
-  void OnEvent(Operation& operation, Event event, int signal = 0)
+  // if it has ended already. True if this has ended it.
+  bool OnEvent(Operation& operation, Event event, int signal = 0)
       ABSL_LOCKS_EXCLUDED(mu_);
 
   // Ends all sleeps: Event::kDrain or kRemove. Returns how many.
@@ -131,6 +131,8 @@ class Object : public RefCounted, private Timer {
   // Calls `visit` for each sleeper.
   void ForEachSleeper(absl::FunctionRef<void(Operation&)> visit)
       ABSL_LOCKS_EXCLUDED(mu_);
+  // The sleeper of that id, or nothing.
+  Ref<Operation> FindSleeper(uint64_t id) ABSL_LOCKS_EXCLUDED(mu_);
   // Describes those sleepers whose ids, in rising order, are in `ids`.
   void DescribeSleepers(const std::vector<uint64_t>& ids,
                         std::vector<TaskInfo>& infos) ABSL_LOCKS_EXCLUDED(mu_);

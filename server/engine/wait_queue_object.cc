@@ -8,24 +8,28 @@
 namespace waitq::engine {
 
 // What a walk hands to the wake functions.
-struct WaitQueueObject::Walk {
+struct WaitQueueObject::Walker {
   WaitQueueObject& queue;
   DoneList& done;
+  const uint64_t key;
   uint64_t woken = 0;
+  bool once_more = false;  // somebody who was woken has a then_wake
 };
 
 int WaitOperation::OnWake(waitq::WaitEntry& entry, TaskState mode, int,
                           void* key) {
   auto& op = Of<WaitOperation>(entry);
-  auto& walk = *static_cast<WaitQueueObject::Walk*>(key);
-  walk.queue.mu_.AssertHeld();
+  auto& walker = *static_cast<WaitQueueObject::Walker*>(key);
+  walker.queue.mu_.AssertHeld();
   if (!op.WakesIn(mode)) return 0;
-  if (walk.queue.EndIfNearDeadlineLocked(op, walk.done)) return 0;
+  if (!KeysMatch(walker.key, op.spec_.key)) return 0;
+  if (walker.queue.EndIfNearDeadlineLocked(op, walker.done)) return 0;
   // Tested against the word as those before it left it. False: it stays
   // asleep, and uses up no `nr`.
-  if (!walk.queue.TryLocked(op, /*woken=*/true, walk.done)) return 0;
+  if (!walker.queue.TryLocked(op, /*woken=*/true, walker.done)) return 0;
   if (op.ending() != Ending::kDone) return 0;
-  ++walk.woken;
+  ++walker.woken;
+  if (op.spec_.then_wake) walker.once_more = true;
   return 1;
 }
 
@@ -34,13 +38,13 @@ WaitQueueObject::WaitQueueObject(Shared* shared, std::string name, bool created)
       generation_(incarnation()) {}
 
 bool WaitQueueObject::TryLocked(WaitOperation& op, bool woken, DoneList& done) {
-  if (!op.condition_.Holds(value_, generation_, woken)) return false;
+  if (!op.spec_.condition.Holds(value_, generation_, woken)) return false;
   op.value_before_ = value_;
-  if (!op.then_.Apply(value_)) {
+  if (!op.spec_.then.Apply(value_)) {
     FinishLocked(op, Ending::kOverflow, done);
     return true;
   }
-  if (op.then_.change != Action::Change::kNone) {
+  if (op.spec_.then.change != Action::Change::kNone) {
     generation_ = shared_.NextGeneration();
   }
   FinishLocked(op, Ending::kDone, done);
@@ -48,7 +52,27 @@ bool WaitQueueObject::TryLocked(WaitOperation& op, bool woken, DoneList& done) {
 }
 
 void WaitQueueObject::TestLocked(Operation& operation, DoneList& done) {
-  TryLocked(static_cast<WaitOperation&>(operation), /*woken=*/false, done);
+  auto& op = static_cast<WaitOperation&>(operation);
+  if (!TryLocked(op, /*woken=*/false, done)) return;
+  if (op.ending() == Ending::kDone && op.spec_.then_wake) {
+    WakeResult result;
+    WakeLocked(WakeOptions(), result, done);
+  }
+}
+
+void WaitQueueObject::WakeLocked(const WakeOptions& options, WakeResult& result,
+                                 DoneList& done) {
+  Walker walker{*this, done, options.key};
+  const int wake_flags = options.sync ? kWakeSync : 0;
+  const auto walk = [&] {
+    result.woken_exclusive +=
+        line_.Walk(options.mode, options.nr, wake_flags, &walker);
+  };
+  walk();
+  // Once, however many asked for it, and whoever asks for it in this one: two
+  // that undo each other's `then` would go on for ever.
+  if (walker.once_more) walk();
+  result.woken = walker.woken;
 }
 
 void WaitQueueObject::NoteEndLocked(Operation& operation) {
@@ -71,10 +95,7 @@ absl::Status WaitQueueObject::WakeUp(const WakeOptions& options,
                        {{"object", name()}});
     }
     generation_ = shared_.NextGeneration();
-    Walk walk{*this, done};
-    result.woken_exclusive =
-        line_.Walk(options.mode, options.nr, /*wake_flags=*/0, &walk);
-    result.woken = walk.woken;
+    WakeLocked(options, result, done);
     result.value = value_;
     result.generation = generation_;
     NoteIdleLocked();

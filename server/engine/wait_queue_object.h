@@ -17,29 +17,45 @@
 
 namespace waitq::engine {
 
-// Sleeps until `condition` holds, then does `then` in the same step.
+// What a wait is for: sleep until `condition` holds, then do `then` in the same
+// step.
+struct WaitSpec {
+  Condition condition;
+  Action then;
+  // After `then`, which may have made the condition of others true, the walk
+  // over the sleepers is done once more; a wait that did not sleep does one
+  // walk, as WakeUp with its defaults.
+  bool then_wake = false;
+  bool exclusive = false;
+  uint64_t key = 0;  // which wakes reach it: KeysMatch()
+};
+
+// Whether a wake with the one key reaches a sleeper with the other.
+inline bool KeysMatch(uint64_t a, uint64_t b) {
+  return a == 0 || b == 0 || (a & b) != 0;
+}
+
 class WaitOperation final : public Operation {
  public:
-  WaitOperation(Condition condition, Action then, bool exclusive, Home* home,
-                Caller* caller, std::shared_ptr<const CallerInfo> caller_info)
-      : Operation(&OnWake, exclusive, home, caller, std::move(caller_info)),
-        condition_(condition),
-        then_(then) {}
+  WaitOperation(const WaitSpec& spec, Home* home, Caller* caller,
+                std::shared_ptr<const CallerInfo> caller_info)
+      : Operation(&OnWake, spec.exclusive, home, caller,
+                  std::move(caller_info)),
+        spec_(spec) {}
 
   // After its end: the word before and after `then`, and its generation.
   int64_t value_before() const { return value_before_; }
   int64_t value_after() const { return value_after_; }
   uint64_t generation() const { return generation_; }
 
-  std::string Describe() const override { return condition_.ToString(); }
+  std::string Describe() const override { return spec_.condition.ToString(); }
 
  private:
   friend class WaitQueueObject;
   static int OnWake(waitq::WaitEntry& entry, TaskState mode, int wake_flags,
                     void* key);
 
-  const Condition condition_;
-  const Action then_;
+  const WaitSpec spec_;
   int64_t value_before_ = 0;
   int64_t value_after_ = 0;
   uint64_t generation_ = 0;
@@ -49,6 +65,8 @@ struct WakeOptions {
   Action update;
   TaskState mode = kNormal;  // or kInterruptible
   int nr = 1;                // exclusive sleepers; 0: all
+  bool sync = false;         // the waker is about to sleep: a hint
+  uint64_t key = 0;          // whom it reaches: KeysMatch()
 };
 
 struct WakeResult {
@@ -81,7 +99,7 @@ class WaitQueueObject final : public Object {
 
  private:
   friend class WaitOperation;
-  struct Walk;
+  struct Walker;
 
   WaitList& LineLocked(Operation&) override ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
     return line_;
@@ -91,6 +109,10 @@ class WaitQueueObject final : public Object {
   // True if the operation has ended.
   bool TryLocked(WaitOperation& operation, bool woken, DoneList& done)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Ends the sleepers whose condition holds, in order; once more if one of them
+  // was to wake others.
+  void WakeLocked(const WakeOptions& options, WakeResult& result,
+                  DoneList& done) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void NoteEndLocked(Operation& operation) override
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   bool BlankLocked() const override ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {

@@ -48,6 +48,10 @@ absl::Status DecodeSleep(const Request& request, MaySleepOn may_sleep_on,
 
 v1::ObjectKind EncodeKind(engine::ObjectKind kind);
 
+// A page is full with so many bytes, if not before: with one more entry it is
+// well below what a client takes.
+inline constexpr size_t kPageBytes = 1 << 20;
+
 // The page size of a list request: 1000 if 0.
 absl::Status DecodePageSize(uint32_t page_size, size_t& size);
 

@@ -87,11 +87,16 @@ void List(UnaryCall& call, const v1::ListObjectsRequest& request) {
   page.after = request.page_token();
   const auto objects = call.engine().List(request.prefix(), page);
   v1::ListObjectsResponse response;
+  size_t bytes = 0;
   for (const engine::ObjectStat& object : objects) {
-    Encode(object, *response.add_objects());
+    v1::ObjectStat& added = *response.add_objects();
+    Encode(object, added);
+    bytes += added.ByteSizeLong();
+    if (bytes >= kPageBytes) break;
   }
-  if (objects.size() == page.size) {
-    response.set_next_page_token(objects.back().name);
+  if (objects.size() == page.size || bytes >= kPageBytes) {
+    response.set_next_page_token(
+        response.objects(response.objects_size() - 1).name());
   }
   call.Reply(response);
 }

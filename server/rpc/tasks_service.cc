@@ -55,14 +55,38 @@ void List(UnaryCall& call, const v1::ListTasksRequest& request) {
     status = engine::MakeError(EINVAL, "page_token: not one of ours");
   }
   if (!status.ok()) return call.Fail(status);
-  const auto tasks = call.engine().ListTasks(request.name(), after, size);
+  const auto tasks = call.engine().ListTasks(
+      {.object = request.name(), .caller = request.caller(), .after = after},
+      size);
   v1::ListTasksResponse response;
+  size_t bytes = 0;
   for (const engine::TaskInfo& info : tasks) {
-    Encode(info, *response.add_tasks());
+    v1::Task& task = *response.add_tasks();
+    Encode(info, task);
+    bytes += task.ByteSizeLong();
+    if (bytes >= kPageBytes) break;
   }
-  if (tasks.size() == size) {
-    response.set_next_page_token(absl::StrCat(tasks.back().id));
+  if (tasks.size() == size || bytes >= kPageBytes) {
+    response.set_next_page_token(
+        absl::StrCat(response.tasks(response.tasks_size() - 1).id()));
   }
+  call.Reply(response);
+}
+
+void Signal(UnaryCall& call, const v1::SignalRequest& request) {
+  switch (request.signal()) {
+    case v1::SignalRequest::SIGNAL_INT:
+    case v1::SignalRequest::SIGNAL_KILL:
+    case v1::SignalRequest::SIGNAL_TERM:
+      break;
+    default:
+      return call.Fail(engine::MakeError(
+          EINVAL, "signal: it is SIGNAL_INT, SIGNAL_KILL or SIGNAL_TERM"));
+  }
+  const auto ended = call.engine().SignalTask(request.id(), request.signal());
+  if (!ended.ok()) return call.Fail(ended.status());
+  v1::SignalResponse response;
+  response.set_ended(*ended);
   call.Reply(response);
 }
 
@@ -71,7 +95,8 @@ void List(UnaryCall& call, const v1::ListTasksRequest& request) {
 ServiceMethods TasksMethods() {
   return {
       v1::ListTasksRequest::descriptor()->file()->FindServiceByName("Tasks"),
-      {Unary<v1::ListTasksRequest, &List>("List")},
+      {Unary<v1::ListTasksRequest, &List>("List"),
+       Unary<v1::SignalRequest, &Signal>("Signal")},
       {}};
 }
 

@@ -28,21 +28,28 @@ void AnswerWait(UnaryCall& call, engine::Operation& operation) {
 }
 
 void Wait(UnaryCall& call, const v1::WaitRequest& request) {
-  engine::Condition condition;
-  engine::Action then;
+  engine::WaitSpec spec;
   absl::Status status;
-  if (request.has_condition()) status = Decode(request.condition(), condition);
-  if (status.ok() && request.has_then()) status = Decode(request.then(), then);
+  if (request.has_condition()) {
+    status = Decode(request.condition(), spec.condition);
+  }
+  if (status.ok() && request.has_then()) {
+    status = Decode(request.then(), spec.then);
+  }
+  if (status.ok() && request.then_wake() && !request.has_then()) {
+    status = engine::MakeError(EINVAL, "then_wake: without `then`");
+  }
   if (!status.ok()) return call.Fail(status);
   engine::SleepOptions options;
   std::shared_ptr<const engine::CallerInfo> caller;
   if (!call.GetSleep(request, MaySleepOn::kNo, options, caller)) return;
 
-  const bool exclusive =
+  spec.then_wake = request.then_wake();
+  spec.exclusive =
       request.has_exclusive() ? request.exclusive() : request.has_then();
-  auto op = engine::MakeRef<engine::WaitOperation>(condition, then, exclusive,
-                                                   call.home(), call.caller(),
-                                                   std::move(caller));
+  spec.key = request.key();
+  auto op = engine::MakeRef<engine::WaitOperation>(
+      spec, call.home(), call.caller(), std::move(caller));
   call.Sleep(op, call.engine().Wait(request.name(), op, options), &AnswerWait);
 }
 
@@ -73,6 +80,8 @@ void WakeUp(UnaryCall& call, const v1::WakeUpRequest& request) {
     options.nr = static_cast<int>(request.nr());
   }
   if (request.all()) options.nr = 0;
+  options.sync = request.sync();
+  options.key = request.key();
 
   const auto result = call.engine().WakeUp(request.name(), options);
   if (!result.ok()) return call.Fail(result.status());

@@ -246,6 +246,37 @@ TEST_F(CliCommandsTest, PsShowsWhoSleepsOnWhat) {
                                    HasSubstr("read"))));
 }
 
+TEST_F(CliCommandsTest, KillEndsASleepAndSaysWhether) {
+  Process& wait = StartWaitq({"wait", "bell", "--killable"});
+  AwaitSleepers("", 1);
+  const std::vector<std::string> columns =
+      absl::StrSplit(Lines(WaitqOk({"ps"})).at(1), ' ', absl::SkipEmpty());
+  const std::string id = columns.at(0);
+  EXPECT_EQ(WaitqOk({"kill", "-s", "INT", id}), "ended=no\n");
+  EXPECT_EQ(WaitqOk({"kill", id}), "ended=yes\n");
+  EXPECT_EQ(wait.WaitFor(), 128 + 15);
+  EXPECT_TRUE(FailsClearly(Waitq({"kill", id}), 1, {id, "asleep"}));
+  EXPECT_TRUE(FailsClearly(Waitq({"kill", "x"}), 2, {"ID", "ps"}));
+}
+
+TEST_F(CliCommandsTest, CompletionsAreCompletedAwaitedAndReinitialised) {
+  Process& await = StartWaitq({"await", "build"});
+  AwaitSleepers("build", 1);
+  EXPECT_THAT(WaitqOk({"complete", "build"}),
+              MatchesRegex("woken=1 done=0 generation=[0-9]+\n"));
+  EXPECT_EQ(await.WaitFor(), 0);
+  EXPECT_THAT(WaitqOk({"complete", "build", "--nr", "2"}),
+              MatchesRegex("woken=0 done=2 generation=[0-9]+\n"));
+  EXPECT_THAT(WaitqOk({"await", "build", "--nonblock"}),
+              MatchesRegex("generation=[0-9]+ slept=no\n"));
+  EXPECT_THAT(WaitqOk({"complete", "build", "--all"}), HasSubstr("done=all"));
+  WaitqOk({"reinit", "build"});
+  EXPECT_TRUE(FailsClearly(Waitq({"await", "build", "--nonblock"}), 11,
+                           {"build", "would block"}));
+  EXPECT_TRUE(FailsClearly(Waitq({"await", "build", "--timeout", "10ms"}), 124,
+                           {"build", "timed out after 10ms"}));
+}
+
 TEST_F(CliCommandsTest, PsOfNobodyIsTheHeadingAlone) {
   EXPECT_THAT(Lines(WaitqOk({"ps"})), SizeIs(1));
 }

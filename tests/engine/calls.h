@@ -90,6 +90,8 @@ struct WaitArgs {
   Action then = {};
   // If absent: only with a `then`.
   std::optional<bool> exclusive = std::nullopt;
+  bool then_wake = false;
+  uint64_t key = 0;
   SleepOptions sleep = {};
 
   bool IsExclusive() const {
@@ -159,8 +161,12 @@ inline std::shared_ptr<const CallerInfo> TestCaller() {
 }
 inline Ref<WaitOperation> MakeWait(const WaitArgs& args, Home* home,
                                    Caller* caller) {
-  return MakeRef<WaitOperation>(args.condition, args.then, args.IsExclusive(),
-                                home, caller, TestCaller());
+  const WaitSpec spec{.condition = args.condition,
+                      .then = args.then,
+                      .then_wake = args.then_wake,
+                      .exclusive = args.IsExclusive(),
+                      .key = args.key};
+  return MakeRef<WaitOperation>(spec, home, caller, TestCaller());
 }
 inline Ref<CompletionOperation> MakeDoneWait(Home* home, Caller* caller) {
   return MakeRef<CompletionOperation>(home, caller, TestCaller());

@@ -91,7 +91,7 @@ TEST_P(EndingsByStateTest, TimeoutRemoveAndDrainAlwaysEndIt) {
 
 TEST_P(EndingsByStateTest, PsShowsTheState) {
   Take(In(GetParam().state));
-  EXPECT_EQ(engine().ListTasks("", 0, 10).at(0).state, GetParam().state);
+  EXPECT_EQ(engine().ListTasks({}, 10).at(0).state, GetParam().state);
 }
 
 INSTANTIATE_TEST_SUITE_P(, EndingsByStateTest, testing::ValuesIn(kStates),
@@ -175,7 +175,8 @@ TEST_F(EndingsTest, AnUninterruptibleCallRunsOnWithoutItsCaller) {
   WriteCall& write = Write("full", "y", In(kUninterruptible));
   engine().CallerGone(*write.op);
   Detach(write);
-  EXPECT_EQ(engine().ListTasks("full", 0, 10).size(), 1u) << "ps shows it";
+  EXPECT_EQ(engine().ListTasks({.object = "full"}, 10).size(), 1u)
+      << "ps shows it";
   EXPECT_EQ(ReadNow("full", 1), "x");
   EXPECT_EQ(ReadNow("full", 1), "y") << "what it gives is there";
   EXPECT_EQ(EndingOf(write), Ending::kAsleep) << "nobody is told";

@@ -30,7 +30,7 @@ void RemoveAll(Engine& engine) {
 void ExpectNothingHeld(Engine& engine, SimulatedClock& clock) {
   const Limits& limits = engine.limits();
   EXPECT_EQ(engine.asleep(), 0u);
-  EXPECT_TRUE(engine.ListTasks("", 0, 10).empty());
+  EXPECT_TRUE(engine.ListTasks({}, 10).empty());
   EXPECT_TRUE(engine.List("", {}).empty());
   EXPECT_FALSE(clock.timers().NextWork().has_value()) << "a timer is armed";
 

@@ -1,5 +1,6 @@
 // How objects come and go, what they are called, and how they are listed.
 
+#include <csignal>
 #include <cstdint>
 #include <functional>
 #include <string>
@@ -68,7 +69,7 @@ TEST_F(ObjectLifeTest, LookingMakesNothing) {
   EXPECT_FALSE(engine().Done("a").ok());
   EXPECT_FALSE(engine().Stat("a").ok());
   EXPECT_FALSE(engine().Remove("a", true).ok());
-  EXPECT_TRUE(engine().ListTasks("a", 0, 10).empty());
+  EXPECT_TRUE(engine().ListTasks({.object = "a"}, 10).empty());
   EXPECT_TRUE(Names("").empty());
 }
 
@@ -376,7 +377,7 @@ TEST_F(ObjectLifeTest, PsShowsWhoSleeps) {
   WaitCall& call =
       Wait("q", {.condition = Less(-3), .then = Set(0), .sleep = sleep});
   clock().Advance(absl::Seconds(4));
-  const std::vector<TaskInfo> tasks = engine().ListTasks("q", 0, 10);
+  const std::vector<TaskInfo> tasks = engine().ListTasks({.object = "q"}, 10);
   ASSERT_EQ(tasks.size(), 2u);
   const TaskInfo& task = tasks[1];
   EXPECT_EQ(task.id, call->id());
@@ -403,7 +404,7 @@ TEST_F(ObjectLifeTest, PsShowsThePlaceInLine) {
   const uint64_t x2 = wait(true);
   const uint64_t n2 = wait(false);
   std::vector<uint64_t> by_place(4);
-  for (const TaskInfo& task : engine().ListTasks("q", 0, 10)) {
+  for (const TaskInfo& task : engine().ListTasks({.object = "q"}, 10)) {
     by_place.at(task.place) = task.id;
   }
   EXPECT_THAT(by_place, ElementsAre(n2, n1, x1, x2));
@@ -417,7 +418,8 @@ TEST_F(ObjectLifeTest, PsCountsReadersAndWritersOfAPipeApart) {
   Read("e", 1);
   Read("e", 1);
   for (const char* name : {"p", "e"}) {
-    const std::vector<TaskInfo> tasks = engine().ListTasks(name, 0, 10);
+    const std::vector<TaskInfo> tasks =
+        engine().ListTasks({.object = name}, 10);
     ASSERT_EQ(tasks.size(), 2u);
     EXPECT_EQ(tasks[0].place, 0u);
     EXPECT_EQ(tasks[1].place, 1u);
@@ -434,15 +436,56 @@ TEST_F(ObjectLifeTest, PsComesInPagesInTheOrderOfIds) {
   std::vector<uint64_t> paged;
   uint64_t after = 0;
   for (;;) {
-    const std::vector<TaskInfo> tasks = engine().ListTasks("", after, 8);
+    const std::vector<TaskInfo> tasks = engine().ListTasks({.after = after}, 8);
     if (tasks.empty()) break;
     EXPECT_LE(tasks.size(), 8u);
     for (const TaskInfo& task : tasks) paged.push_back(task.id);
     after = paged.back();
   }
   EXPECT_EQ(paged, all);
-  EXPECT_EQ(engine().ListTasks("q0", 0, 100).size(), 8u);
-  EXPECT_TRUE(engine().ListTasks("nobody", 0, 100).empty());
+  EXPECT_EQ(engine().ListTasks({.object = "q0"}, 100).size(), 8u);
+  EXPECT_TRUE(engine().ListTasks({.object = "nobody"}, 100).empty());
+}
+
+TEST_F(ObjectLifeTest, PsCanBeAskedForTheCallsOfOneCaller) {
+  Wait("q", {.condition = Equal(1)});
+  EXPECT_EQ(engine().ListTasks({.caller = "tester"}, 10).size(), 1u);
+  EXPECT_TRUE(engine().ListTasks({.caller = "somebody"}, 10).empty());
+}
+
+// --- kill --------------------------------------------------------------------
+
+TEST_F(ObjectLifeTest, KillEndsTheSleepThatAdmitsTheSignal) {
+  WaitCall& other = Wait("q", {.condition = Equal(1)});
+  WaitCall& call = Wait("q", {.condition = Equal(1), .sleep = In(kKillable)});
+  EXPECT_EQ(engine().SignalTask(call->id(), SIGINT).value(), false);
+  EXPECT_TRUE(Asleep(call));
+  EXPECT_EQ(engine().SignalTask(call->id(), SIGTERM).value(), true);
+  EXPECT_EQ(EndingOf(call), Ending::kInterrupted);
+  EXPECT_EQ(call->signal(), SIGTERM);
+  EXPECT_TRUE(Asleep(other));
+}
+
+TEST_F(ObjectLifeTest, KillFindsReadersAndWritersOfPipesToo) {
+  MakePipe("p", 1);
+  Write("p", "x");
+  WriteCall& writer = Write("p", "y");
+  EXPECT_EQ(engine().SignalTask(writer->id(), SIGINT).value(), true);
+  ReadCall& reader = Read("empty", 1);
+  EXPECT_EQ(engine().SignalTask(reader->id(), SIGKILL).value(), true);
+  EXPECT_EQ(EndingOf(writer), Ending::kInterrupted);
+  EXPECT_EQ(EndingOf(reader), Ending::kInterrupted);
+}
+
+TEST_F(ObjectLifeTest, KillOfACallThatDoesNotSleepIsEsrch) {
+  WaitCall& call = Wait("q", {.condition = Equal(1)});
+  const uint64_t id = call->id();
+  WakeUp("q", Set(1));
+  for (const uint64_t gone : {id, id + 1, uint64_t{0}}) {
+    const absl::Status status = engine().SignalTask(gone, SIGTERM).status();
+    EXPECT_EQ(status.code(), absl::StatusCode::kNotFound);
+    EXPECT_EQ(DetailsOf(status).reason, "ESRCH");
+  }
 }
 
 TEST_F(ObjectLifeTest, IdsRise) {

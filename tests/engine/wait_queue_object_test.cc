@@ -268,6 +268,113 @@ TEST_F(WaitQueueObjectTest, AnInterruptibleWakePassesOverOtherStates) {
   EXPECT_EQ(TakeEnded(), (Calls{&killable, &deep}));
 }
 
+TEST_F(WaitQueueObjectTest, SyncChangesNothingAboutWhoIsWoken) {
+  Call& call = Wait("q", {.condition = Equal(1)});
+  EXPECT_EQ(WakeUp("q", {.update = Set(1), .sync = true}).woken, 1u);
+  EXPECT_EQ(TakeEnded(), Calls{&call});
+}
+
+// --- Keys --------------------------------------------------------------------
+
+TEST_F(WaitQueueObjectTest, AWakeReachesSleepersWithABitOfItsKeyOrNoKey) {
+  Call& odd = Wait("q", {.condition = Equal(1), .key = 0x1});
+  Call& even = Wait("q", {.condition = Equal(1), .key = 0x2});
+  Call& both = Wait("q", {.condition = Equal(1), .key = 0x3});
+  Call& any = Wait("q", {.condition = Equal(1)});
+  EXPECT_EQ(WakeUp("q", {.update = Set(1), .key = 0x4}).woken, 1u);
+  EXPECT_EQ(TakeEnded(), Calls{&any});
+  EXPECT_EQ(WakeUp("q", {.update = {}, .key = 0x2}).woken, 2u);
+  EXPECT_EQ(TakeEnded(), (Calls{&both, &even}));
+  EXPECT_EQ(WakeUp("q", {.update = {}}).woken, 1u);
+  EXPECT_EQ(TakeEnded(), Calls{&odd});
+}
+
+TEST_F(WaitQueueObjectTest, AnExclusiveSleeperWithAnotherKeyUsesUpNoNr) {
+  Call& other = Wait("q", {.condition = Woken(), .exclusive = true, .key = 1});
+  Call& meant = Wait("q", {.condition = Woken(), .exclusive = true, .key = 2});
+  EXPECT_EQ(WakeUp("q", {.update = {}, .key = 2}).woken_exclusive, 1u);
+  EXPECT_EQ(TakeEnded(), Calls{&meant});
+  EXPECT_TRUE(Asleep(other));
+  WakeUp("q");
+}
+
+// A key chooses among wakes. Whoever's condition holds at its own test (it has
+// just come, or its time is over) is not woken, and has success.
+TEST_F(WaitQueueObjectTest, AKeyDoesNotKeepATrueConditionFromBeingFound) {
+  Call& asleep = Wait(
+      "q", {.condition = Equal(1), .key = 1, .sleep = For(absl::Seconds(1))});
+  EXPECT_EQ(WakeUp("q", {.update = Set(1), .key = 2}).woken, 0u);
+  EXPECT_EQ(EndingOf(Wait("q", {.condition = Equal(1), .key = 1})),
+            Ending::kDone);
+  clock().Advance(absl::Seconds(1));
+  EXPECT_EQ(EndingOf(asleep), Ending::kDone);
+}
+
+// --- then_wake ---------------------------------------------------------------
+
+// A token goes round: each takes it and lays it down for the next.
+TEST_F(WaitQueueObjectTest, WithoutThenWakeWhatAThenMakesTrueWakesNobody) {
+  Call& second = Wait("q", {.condition = Equal(2), .exclusive = false});
+  Call& first =
+      Wait("q", {.condition = Equal(1), .then = Set(2), .exclusive = true});
+  EXPECT_EQ(WakeUp("q", Set(1)).woken, 1u);
+  EXPECT_EQ(TakeEnded(), Calls{&first});
+  EXPECT_TRUE(Asleep(second));
+  WakeUp("q");
+}
+
+TEST_F(WaitQueueObjectTest, ThenWakeRepeatsTheWalkThatWokeIt) {
+  Call& second = Wait("q", {.condition = Equal(2), .exclusive = false});
+  Call& first =
+      Wait("q", {.condition = Equal(1), .then = Set(2), .then_wake = true});
+  const WakeResult result = WakeUp("q", Set(1));
+  EXPECT_EQ(result.woken, 2u);
+  EXPECT_EQ(result.woken_exclusive, 1u);
+  EXPECT_EQ(TakeEnded(), (Calls{&first, &second}));
+}
+
+TEST_F(WaitQueueObjectTest, ThenWakeOfACallThatDoesNotSleepWalksOnce) {
+  Call& second = Wait("q", {.condition = Equal(2), .then = Set(0)});
+  Call& third = Wait("q", {.condition = Equal(2), .then = Set(0)});
+  Store("q", 1);
+  Call& first =
+      Wait("q", {.condition = Equal(1), .then = Set(2), .then_wake = true});
+  EXPECT_EQ(EndingOf(first), Ending::kDone);
+  EXPECT_EQ(first.started, Started::kEnded) << "it did not sleep";
+  EXPECT_EQ(TakeEnded(), Calls{&second});
+  EXPECT_TRUE(Asleep(third));
+  WakeUp("q", Set(2));
+}
+
+TEST_F(WaitQueueObjectTest, ThenWakeAtTheTimeoutWalksOnce) {
+  Call& first = Wait("q", {.condition = Equal(1),
+                           .then = Set(2),
+                           .then_wake = true,
+                           .sleep = For(absl::Seconds(1))});
+  Call& second = Wait("q", {.condition = Equal(2), .then = Set(0)});
+  Store("q", 1);
+  clock().Advance(absl::Seconds(1));
+  EXPECT_EQ(EndingOf(first), Ending::kDone);
+  EXPECT_EQ(EndingOf(second), Ending::kDone);
+}
+
+// Two that undo each other's change would walk for ever, if others kept coming.
+TEST_F(WaitQueueObjectTest, AWalkIsRepeatedOnceHoweverManyAskForIt) {
+  Store("q", 5);
+  for (const int64_t from : {1, 1, 1, 0, 0, 0}) {
+    Wait("q", {.condition = Equal(from),
+               .then = Set(1 - from),
+               .exclusive = false,
+               .then_wake = true});
+  }
+  // Newest first: the first walk wakes one that waits for 1, and makes it 0;
+  // the second one that waits for 0, and behind it one more for 1.
+  EXPECT_EQ(WakeUp("q", Set(1), /*nr=*/0).woken, 3u);
+  EXPECT_EQ(engine().asleep(), 3u);
+  EXPECT_EQ(engine().Get("q")->value, 0) << "for which one still waits";
+  EXPECT_EQ(WakeUp("q").woken, 3u);
+}
+
 // --- No condition ------------------------------------------------------------
 
 TEST_F(WaitQueueObjectTest, WithoutAConditionOnlyAWakeEndsTheSleep) {

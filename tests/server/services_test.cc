@@ -434,6 +434,30 @@ TEST_P(ObjectsTest, RemoveEndsWhoSleepsThere) {
               FailsWith(grpc::StatusCode::NOT_FOUND, "ENOENT"));
 }
 
+TEST_P(WaitQueuesTest, KeysChooseWhomAWakeReaches) {
+  Pending<v1::WaitRequest> one(client(), "name: 'q' key: 1");
+  Pending<v1::WaitRequest> two(client(), "name: 'q' key: 2");
+  AwaitAsleep(2);
+  const auto wake = Call<v1::WakeUpRequest>(client(), "name: 'q' key: 6");
+  EXPECT_EQ(wake.response.woken(), 1u);
+  EXPECT_THAT(two.status(), IsOk());
+  Call<v1::WakeUpRequest>(client(), "name: 'q' key: 1 sync: true");
+  EXPECT_THAT(one.status(), IsOk());
+}
+
+TEST_P(WaitQueuesTest, ThenWakeWakesWhoWaitedForWhatThenDid) {
+  Pending<v1::WaitRequest> second(client(), "name: 'q' condition { equal: 2 }");
+  AwaitAsleep(1);
+  const auto first = Call<v1::WaitRequest>(
+      client(),
+      "name: 'q' condition { equal: 0 } then { set: 2 } then_wake: true");
+  EXPECT_THAT(first.status, IsOk());
+  EXPECT_THAT(second.status(), IsOk());
+  EXPECT_THAT(
+      Call<v1::WaitRequest>(client(), "name: 'q' then_wake: true").status,
+      FailsWith(grpc::StatusCode::INVALID_ARGUMENT, "EINVAL"));
+}
+
 class TasksTest : public EverywhereTest {};
 WAITQ_TEST_EVERYWHERE(TasksTest);
 
@@ -498,6 +522,64 @@ TEST_P(TasksTest, PagesHaveEachTaskOnce) {
   ASSERT_THAT(ids, SizeIs(7));
   EXPECT_TRUE(std::is_sorted(ids.begin(), ids.end()));
   EXPECT_EQ(std::unique(ids.begin(), ids.end()), ids.end());
+}
+
+TEST_P(TasksTest, PagesAreBoundedInBytesToo) {
+  // Their callers' names alone are more than a page.
+  const std::string caller(128, 'c');
+  std::vector<std::unique_ptr<Pending<v1::WaitRequest>>> sleepers;
+  constexpr int kSleepers = 2'000;
+  const std::string name = std::string(255, 'n');
+  for (int i = 0; i < kSleepers; ++i) {
+    sleepers.push_back(std::make_unique<Pending<v1::WaitRequest>>(
+        client(), "name: '" + name + "' caller: '" + caller + "'"));
+  }
+  AwaitAsleep(kSleepers);
+  v1::ListTasksRequest request;
+  request.set_page_size(10'000);
+  size_t listed = 0;
+  do {
+    const auto list = Call(client(), request);
+    ASSERT_THAT(list.status, IsOk());
+    EXPECT_LE(list.response.ByteSizeLong(), (1u << 20) + 1024);
+    listed += list.response.tasks_size();
+    request.set_page_token(list.response.next_page_token());
+  } while (!request.page_token().empty());
+  EXPECT_EQ(listed, size_t{kSleepers});
+}
+
+TEST_P(TasksTest, SignalEndsWhatListensToIt) {
+  Pending<v1::WaitRequest> wait(
+      client(), "name: 'q' condition { equal: 1 } sleep: SLEEP_KILLABLE");
+  AwaitAsleep(1);
+  v1::SignalRequest request;
+  request.set_id(Sleepers().at(0).id());
+  request.set_signal(v1::SignalRequest::SIGNAL_INT);
+  auto answer = Call(client(), request);
+  ASSERT_THAT(answer.status, IsOk());
+  EXPECT_FALSE(answer.response.ended());
+  request.set_signal(v1::SignalRequest::SIGNAL_TERM);
+  answer = Call(client(), request);
+  ASSERT_THAT(answer.status, IsOk());
+  EXPECT_TRUE(answer.response.ended());
+  EXPECT_THAT(wait.status(), FailsWith(grpc::StatusCode::ABORTED, "EINTR"));
+  EXPECT_THAT(Call(client(), request).status,
+              FailsWith(grpc::StatusCode::NOT_FOUND, "ESRCH"));
+  for (const int unknown : {0, 1, 19, -1}) {
+    request.set_signal(static_cast<v1::SignalRequest::Signal>(unknown));
+    EXPECT_THAT(Call(client(), request).status,
+                FailsWith(grpc::StatusCode::INVALID_ARGUMENT, "EINVAL"));
+  }
+}
+
+TEST_P(TasksTest, ListTakesACaller) {
+  Pending<v1::WaitRequest> mine(client(), "name: 'q' caller: 'me'");
+  Pending<v1::WaitRequest> other(client(), "name: 'q' caller: 'you'");
+  AwaitAsleep(2);
+  const auto list = Call<v1::ListTasksRequest>(client(), "caller: 'you'");
+  ASSERT_THAT(list.status, IsOk());
+  ASSERT_EQ(list.response.tasks_size(), 1);
+  EXPECT_EQ(list.response.tasks(0).caller(), "you");
 }
 
 }  // namespace

@@ -52,10 +52,12 @@ class StatusMapTest : public testing::Test {
   }
 
   engine::Ref<engine::WaitOperation> MakeWait(engine::Action then = {}) {
+    const engine::WaitSpec spec{
+        .condition = {engine::Condition::Test::kEqual, 1},
+        .then = then,
+        .exclusive = true};
     return engine::MakeRef<engine::WaitOperation>(
-        engine::Condition{engine::Condition::Test::kEqual, 1}, then,
-        /*exclusive=*/true, &box_, nullptr,
-        std::make_shared<engine::CallerInfo>());
+        spec, &box_, nullptr, std::make_shared<engine::CallerInfo>());
   }
   engine::Ref<engine::ReadOperation> MakeRead() {
     return engine::MakeRef<engine::ReadOperation>(

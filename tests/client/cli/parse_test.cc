@@ -181,6 +181,26 @@ TEST(ParseCountTest, ZeroIsNoCount) {
                 {"0", "-1", "4294967296", "all", ""});
 }
 
+TEST(ParseMaskTest, ZeroIsNoMask) {
+  EXPECT_EQ(ParseMask("1").value(), 1u);
+  EXPECT_EQ(ParseMask("0xffffffffffffffff").value(), ~uint64_t{0});
+  ExpectRefused(ParseMask, "0xffffffffffffffff", {"0", "0x0", "-1", "x", ""});
+}
+
+TEST(ParseTaskIdTest, ZeroIsNoTask) {
+  EXPECT_EQ(ParseTaskId("17").value(), 17u);
+  ExpectRefused(ParseTaskId, "ps", {"0", "-1", "x", ""});
+}
+
+TEST(ParseTaskSignalTest, NamesAndNumbersAreUnderstood) {
+  for (const char* text : {"TERM", "SIGTERM", "term", "sigterm", "15"}) {
+    EXPECT_EQ(ParseTaskSignal(text).value(), TaskSignal::kTerm) << text;
+  }
+  EXPECT_EQ(ParseTaskSignal("INT").value(), TaskSignal::kInt);
+  EXPECT_EQ(ParseTaskSignal("9").value(), TaskSignal::kKill);
+  ExpectRefused(ParseTaskSignal, "INT, TERM, KILL", {"HUP", "1", "SIG", ""});
+}
+
 TEST(ParseNameTest, NamesAreWhatTheServerTakesForOnes) {
   for (const char* name : {"a", "A.b_c/d-9", "-", "/"}) {
     EXPECT_TRUE(ParseName(name).ok()) << name;
