@@ -14,6 +14,7 @@ constexpr auto kRelaxed = std::memory_order_relaxed;
 // One that runs already tests again under the lock, and needs no wake.
 int WakeAndUnlink(WaitEntry& entry, TaskState mode, int, void*) {
   entry.task()->TryToWake(mode);
+  Pause(PausePoint::kBeforeUnlink);
   WaitList::Remove(entry);
   return 1;
 }

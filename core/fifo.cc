@@ -146,9 +146,10 @@ void FifoFile::Close() {
   fifo_ = nullptr;
 }
 
-void FifoFile::set_nonblock(bool nonblock) {
-  flags_ = (flags_ & ~uint32_t{Fifo::kNonblock}) |
-           (nonblock ? uint32_t{Fifo::kNonblock} : 0);
+void Fifo::SetNonblock(FifoFile& file, bool nonblock) {
+  MutexLock lock(&mu_);
+  file.flags_ = (file.flags_ & ~uint32_t{kNonblock}) |
+                (nonblock ? uint32_t{kNonblock} : 0);
 }
 
 void Fifo::Release(uint32_t flags) {
@@ -209,6 +210,7 @@ int64_t Fifo::Read(const FifoFile& file, char* buffer, size_t n) {
   // what is left of it is for the next in line.
   const bool wake_next = slept && !state_.empty();
   mu_.Unlock();
+  Pause(PausePoint::kBeforeWake);
   // Writers sleep only while no slot is free, so only that has to wake one.
   if (freed_slot) write_queue_.WakeUpInterruptibleSyncPoll(kOutEvents);
   if (wake_next) read_queue_.WakeUpInterruptibleSyncPoll(kInEvents);
@@ -261,6 +263,7 @@ int64_t Fifo::Write(const FifoFile& file, const char* data, size_t n) {
   const bool wake_next = slept && !state_.full();
   const bool wake_reader = was_empty || polled_;
   mu_.Unlock();
+  Pause(PausePoint::kBeforeWake);
   // Readers sleep only while it is empty, so only the first bytes wake one.
   if (wake_reader) read_queue_.WakeUpInterruptibleSyncPoll(kInEvents);
   if (wake_next) write_queue_.WakeUpInterruptibleSyncPoll(kOutEvents);
@@ -268,15 +271,18 @@ int64_t Fifo::Write(const FifoFile& file, const char* data, size_t n) {
 }
 
 PollEvents Fifo::Poll(const FifoFile& file, PollTable* table) {
-  const bool reads = (file.flags_ & kRead) != 0;
-  const bool writes = (file.flags_ & kWrite) != 0;
+  bool reads;
+  bool writes;
   {
     MutexLock lock(&mu_);
+    reads = (file.flags_ & kRead) != 0;
+    writes = (file.flags_ & kWrite) != 0;
     polled_ = true;
   }
   // First enter, then look.
   if (table != nullptr && reads) table->Enter(read_queue_);
   if (table != nullptr && writes) table->Enter(write_queue_);
+  Pause(PausePoint::kEnteredPoll);
   MutexLock lock(&mu_);
   PollEvents events = 0;
   if (reads) {

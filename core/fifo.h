@@ -88,6 +88,7 @@ class Fifo {
       ABSL_LOCKS_EXCLUDED(mu_);
   PollEvents Poll(const FifoFile& file, PollTable* table)
       ABSL_LOCKS_EXCLUDED(mu_);
+  void SetNonblock(FifoFile& file, bool nonblock) ABSL_LOCKS_EXCLUDED(mu_);
 
   // To be called at each change, with the lock: what sleepers test without it.
   void NoteLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
@@ -115,7 +116,8 @@ class Fifo {
 
 // A file that is open on a FIFO.
 //
-// Thread safety: any thread may read, write and poll; Close() when none does.
+// Thread safety: any thread may read, write, poll and set_nonblock(); Close()
+// when none does.
 // Destruction closes it.
 class FifoFile final : public Pollable {
  public:
@@ -142,14 +144,14 @@ class FifoFile final : public Pollable {
   // nothing if the file is not open.
   void Close();
 
-  // O_NONBLOCK from now on, or not.
-  void set_nonblock(bool nonblock);
+  // O_NONBLOCK from now on, or not; also for who sleeps, once woken.
+  void set_nonblock(bool nonblock) { fifo_->SetNonblock(*this, nonblock); }
 
  private:
   friend class Fifo;
 
   Fifo* fifo_ = nullptr;
-  uint32_t flags_ = 0;
+  uint32_t flags_ = 0;  // under the FIFO's lock
   // Opened to read, with kNonblock and without writers: no HUP until one came.
   // The count of writers' opens at that moment, or none.
   uint32_t hup_after_opens_ = 0;

@@ -16,10 +16,14 @@ enum class PausePoint {
   kBeforeEnqueue,  // P1: the condition was tested; nothing is locked
   kStateSet,       // P2: enqueued, the state set; about to test again
   kBeforeSleep,    // P3: about to sleep
+  kBeforePark,     // the same, after the last look at signals
   kAfterSleep,     // P4: running again; nothing tested or locked yet
   kBeforeFinish,   // P5: the wait is over; about to leave the queue
   kBeforeUnlink,   // a waker, under the lock: woken, not yet unlinked
-  kUnlocked,       // the lock of a pipe or completion was just released
+  kUnlocked,       // the lock of a pipe was just released, to sleep
+  kBeforeWake,     // the same, to wake others
+  kSignalPosted,   // a signal's sender: pending, nobody is woken yet
+  kEnteredPoll,    // a poller is in the queues; about to look at the file
 };
 
 #ifdef WAITQ_PAUSE_HOOKS

@@ -17,7 +17,7 @@ PipeEnds::Writer PipeEnds::OpenWriter() {
 
 bool PipeEnds::CloseReader() {
   WAITQ_CHECK(readers_ > 0, "a reader closes that was not open");
-  if (--readers_ > 0) return false;
+  if (--readers_ > 0 || !has_ends_) return false;
   ++departures_;
   return true;
 }
@@ -25,7 +25,7 @@ bool PipeEnds::CloseReader() {
 bool PipeEnds::CloseWriter(bool clean, uint64_t write_offset) {
   WAITQ_CHECK(writers_ > 0, "a writer closes that was not open");
   if (!clean) writer_died_ = true;
-  if (--writers_ > 0) return false;
+  if (--writers_ > 0 || !has_ends_) return false;
   ++last_serial_;
   last_broken_ = writer_died_;
   last_seen_ = false;

@@ -34,6 +34,10 @@ class PipeEnds {
     uint64_t departures = 0;  // times that the last reader had left, at open
   };
 
+  // Without `has_ends` nobody sees an end, and writes are never broken: a pipe
+  // that outlives its readers and writers, and only counts them.
+  explicit PipeEnds(bool has_ends = true) : has_ends_(has_ends) {}
+
   Reader OpenReader();
   Writer OpenWriter();
   // True if it was the last one: sleeping writers then end with EPIPE.
@@ -66,6 +70,9 @@ class PipeEnds {
   // Whether a write has nobody to read it: EPIPE. Without a handle: nullptr.
   bool IsBrokenFor(const Writer* writer) const;
 
+  // Writers have been there, and none is: poll()'s HUP.
+  bool HungUp() const { return writers_ == 0 && last_serial_ > 0; }
+
   // No handle is open and no end waits to be seen.
   bool Idle() const;
 
@@ -79,6 +86,7 @@ class PipeEnds {
     return broken_.size() == 1 && last_broken_ && !last_seen_;
   }
 
+  const bool has_ends_;
   uint32_t readers_ = 0;
   uint32_t writers_ = 0;
   uint64_t departures_ = 0;   // times that the last reader left

@@ -17,9 +17,11 @@ PipeState::PipeState(const Options& options) : options_(options) {
 }
 
 size_t PipeState::free_slots() const {
-  const size_t used =
-      options_.slot_bytes == 1 ? contents_.size() : used_.size();
-  return slots() - used;
+  if (options_.slot_bytes > 1) return slots() - used_.size();
+  const size_t free =
+      slots() - contents_.size() - packets_.size() * kPacketCost;
+  if (!options_.packets) return free;
+  return free > kPacketCost ? free - kPacketCost : 0;  // the next one's
 }
 
 size_t PipeState::Mergeable(size_t n, bool first) const {
@@ -32,11 +34,12 @@ size_t PipeState::Room(size_t n, bool whole, bool first) const {
   const size_t merged = Mergeable(n, first);
   size_t room = std::min(n, merged + free_slots() * options_.slot_bytes);
   if (options_.ring) room = std::min(room, BeforeWrap(write_offset()));
-  return whole && room < n ? 0 : room;
+  return (whole || options_.packets) && room < n ? 0 : room;
 }
 
 void PipeState::Append(absl::Cord data, bool first) {
   size_t left = data.size();
+  if (options_.packets) packets_.push_back(left);
   contents_.Append(std::move(data));
   if (options_.slot_bytes > 1) {
     const size_t merged = Mergeable(left, first);
@@ -48,18 +51,23 @@ void PipeState::Append(absl::Cord data, bool first) {
       left -= piece;
     }
   }
-  WAITQ_CHECK(
-      contents_.size() <= options_.capacity_bytes && used_.size() <= slots(),
-      "a pipe holds more than its capacity");
+  WAITQ_CHECK(contents_.size() + packets_.size() * kPacketCost <=
+                      options_.capacity_bytes &&
+                  used_.size() <= slots(),
+              "a pipe holds more than its capacity");
 }
 
 size_t PipeState::Readable(size_t n) const {
+  if (options_.packets) {
+    return first_packet_bytes() <= n ? first_packet_bytes() : 0;
+  }
   n = std::min(n, contents_.size());
   return options_.ring ? std::min(n, BeforeWrap(read_offset_)) : n;
 }
 
 absl::Cord PipeState::Take(size_t n) {
   n = Readable(n);
+  if (n > 0 && options_.packets) packets_.pop_front();
   absl::Cord taken = contents_.Subcord(0, n);
   contents_.RemovePrefix(n);
   read_offset_ += n;
@@ -78,6 +86,7 @@ void PipeState::Clear() {
   ring_begin_ = read_offset_;
   contents_.Clear();
   used_.clear();
+  packets_.clear();
 }
 
 }  // namespace waitq

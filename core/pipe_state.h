@@ -29,8 +29,12 @@ class PipeState {
     // A multiple of slot_bytes, 1 slot or more.
     size_t capacity_bytes = 64 * 1024;
     size_t slot_bytes = 1;
-    bool ring = false;  // then slot_bytes is 1
+    bool ring = false;     // then slot_bytes is 1
+    bool packets = false;  // then slot_bytes is 1, and it is no ring
   };
+
+  // What a packet costs besides its bytes: many small ones are bounded too.
+  static constexpr size_t kPacketCost = 64;
 
   explicit PipeState(const Options& options);
 
@@ -54,8 +58,14 @@ class PipeState {
   // Appends all of `data`, whose size Room() has returned for these.
   void Append(absl::Cord data, bool first);
 
-  // How many of `n` bytes a read would get now.
+  // How many of `n` bytes a read would get now. Of packets: the first one, or 0
+  // if it is longer.
   size_t Readable(size_t n) const;
+
+  // The size of the first packet; 0 if there is none.
+  size_t first_packet_bytes() const {
+    return packets_.empty() ? 0 : packets_.front();
+  }
 
   // Takes out the first bytes, as many as Readable() says.
   absl::Cord Take(size_t n);
@@ -88,6 +98,7 @@ class PipeState {
   uint64_t ring_begin_ = 0;  // an offset at which the ring begins
   // Only for slot_bytes > 1: one byte a slot needs no bookkeeping.
   std::deque<Slot> used_;
+  std::deque<size_t> packets_;  // their sizes
 };
 
 }  // namespace waitq

@@ -36,7 +36,7 @@ bool PollTable::Sleep(absl::Time deadline) {
   if (!triggered_.load(std::memory_order_seq_cst)) {
     in_time = task_.ScheduleUntil(deadline) > 0;
   }
-  task_.SetState(kRunning);
+  task_.SetRunning();
   // With a full barrier: the looks that follow see what was done before the
   // wake that is forgotten here.
   triggered_.exchange(false, std::memory_order_seq_cst);

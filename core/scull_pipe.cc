@@ -39,6 +39,7 @@ int64_t ScullPipe::Read(char* buffer, size_t n, bool nonblock) {
   const absl::Cord taken = state_.Take(n);
   NoteLocked();
   mu_.Unlock();
+  Pause(PausePoint::kBeforeWake);
   for (const absl::string_view chunk : taken.Chunks()) {
     buffer = std::copy(chunk.begin(), chunk.end(), buffer);
   }
@@ -65,6 +66,7 @@ int64_t ScullPipe::Write(const char* data, size_t n, bool nonblock) {
   state_.Append(absl::Cord(absl::string_view(data, room)), /*first=*/true);
   NoteLocked();
   mu_.Unlock();
+  Pause(PausePoint::kBeforeWake);
   in_queue_.WakeUpInterruptible();
   return static_cast<int64_t>(room);
 }
@@ -74,6 +76,7 @@ PollEvents ScullPipe::Poll(PollTable* table) {
     table->Enter(in_queue_);
     table->Enter(out_queue_);
   }
+  Pause(PausePoint::kEnteredPoll);
   MutexLock lock(&mu_);
   PollEvents events = 0;
   if (!state_.empty()) events |= kPollIn | kPollRdNorm;

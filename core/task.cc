@@ -38,6 +38,8 @@ ThreadTask& Task::Current() {
 }
 
 bool Task::TryToWake(TaskState mode) {
+  // Partner of the one in SetState().
+  std::atomic_thread_fence(std::memory_order_seq_cst);
   TaskState state = state_.load(std::memory_order_seq_cst);
   do {
     if ((state & mode) == 0) return false;
@@ -87,6 +89,7 @@ bool Task::PostSignal(int signal) {
 
 void Task::SendSignal(int signal) {
   if (!PostSignal(signal)) return;
+  Pause(PausePoint::kSignalPosted);
   TryToWake(IsFatal(signal) ? kInterruptible | kWakeKill : kInterruptible);
 }
 
@@ -132,8 +135,9 @@ void ThreadTask::Schedule() {
   // Closes the race of a signal between the last look at signals and this
   // sleep: its sender made it pending before it read our state.
   if (state != kRunning && SignalPendingIn(state)) {
-    SetState(kRunning);
+    SetRunning();
   } else {
+    Pause(PausePoint::kBeforePark);
     Park();
   }
   Pause(PausePoint::kAfterSleep);
@@ -209,7 +213,7 @@ Ticks ThreadTask::ScheduleTimeout(Ticks timeout) {
   if (timeout < 0) {
     std::fprintf(stderr, "waitq: a timeout of %lld ticks counts as passed\n",
                  static_cast<long long>(timeout));
-    SetState(kRunning);
+    SetRunning();
     return 0;
   }
   return ScheduleUntil(DeadlineAfter(timeout));

@@ -12,9 +12,10 @@
 //   idle             yes              no                      none
 //
 // How a wake-up cannot be lost: the sleeper stores its state and then tests its
-// condition; the waker stores the condition and then reads the state. Both
-// orders are sequentially consistent here (SetState, TryToWake), so at least
-// one of the two sees what the other did.
+// condition; the waker stores the condition and then reads the state.
+// SetState() has a full barrier behind its store and TryToWake() one before its
+// load, so at least one of the two sees what the other did.
+// docs/models/sleep_wake.pml proves it, and that it fails without either.
 
 #ifndef WAITQ_CORE_TASK_H_
 #define WAITQ_CORE_TASK_H_
@@ -101,12 +102,20 @@ class Task {
 
   // set_current_state(): a store and a full barrier.
   void SetState(TaskState state) {
-    state_.store(state, std::memory_order_seq_cst);
+    state_.store(state, std::memory_order_release);
+    // Partner of the one in TryToWake(), and of that in HasSleeper().
+    std::atomic_thread_fence(std::memory_order_seq_cst);
   }
+
+  // To be running again without having been woken. If a waker was faster, what
+  // it did before is visible: it has chosen this task, and may have passed
+  // others by.
+  void SetRunning() { state_.exchange(kRunning, std::memory_order_acq_rel); }
 
   // If the task sleeps in a state of `mode`: makes it running, lets its thread
   // go on, and returns true. Otherwise changes nothing. Of many callers, one
-  // gets true for each sleep.
+  // gets true for each sleep. Begins with a full barrier: what the caller has
+  // stored is seen by the sleeper's test, or the sleeper's state is seen here.
   bool TryToWake(TaskState mode);
 
   // Marks a signal as pending, unless it is ignored. True if it ends a sleep in

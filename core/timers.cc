@@ -39,12 +39,12 @@ Timers::Timers(const Clock* clock)
 
 Timers& Timers::Real() {
   // Leaked, with its thread: sleepers may outlive main().
-  static Timers* const timers = [] {
-    auto* made = new Timers(&Clock::Real());
-    new TimerThread(made);
-    return made;
-  }();
-  return *timers;
+  struct Served {
+    Timers timers{&Clock::Real()};
+    TimerThread thread{&timers};
+  };
+  static Served* const real = new Served;
+  return real->timers;
 }
 
 Ticks Timers::NowTicks() const { return FloorTicks(clock_.Now()); }

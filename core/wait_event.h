@@ -158,6 +158,11 @@ void WaitEventIdle(WaitQueue& queue, Condition&& condition) {
 
 // --- Exclusive ---------------------------------------------------------------
 // There is no plain exclusive form, as in the kernel.
+//
+// A wake-up may choose a sleeper whose condition came true by itself, between
+// its test and its leaving the queue. So where each wake-up is for one thing
+// (a token, a byte), whoever leaves with success looks whether there is more,
+// and if so wakes the next: the chain of core/fifo.h.
 
 // wait_event_interruptible_exclusive().
 template <class Condition>
@@ -309,7 +314,7 @@ int WaitEventLocked(WaitQueue& queue, uint32_t entry_flags,
     queue.mutex().Lock();
   }
   WaitList::Remove(entry);
-  task.SetState(kRunning);
+  task.SetRunning();
   return result;
 }
 

@@ -146,7 +146,7 @@ int WaitQueue::PrepareToWaitEvent(WaitEntry& entry, TaskState state) {
 void WaitQueue::FinishWait(WaitEntry& entry) {
   CheckMayPrepare(entry);
   Pause(PausePoint::kBeforeFinish);
-  entry.task()->SetState(kRunning);
+  entry.task()->SetRunning();
   // A waker that has woken us but not yet unlinked the entry is still under
   // the lock, which then keeps us here until it has left the entry alone.
   if (WaitList::UnlinkedCarefully(entry)) return;

@@ -1,5 +1,7 @@
 #include "core/wait_woken.h"
 
+#include "core/pause.h"
+
 namespace waitq {
 
 int WokenWakeFunction(WaitEntry& entry, TaskState mode, int wake_flags,
@@ -14,8 +16,9 @@ int WokenWakeFunction(WaitEntry& entry, TaskState mode, int wake_flags,
 Ticks WaitWoken(WaitEntry& entry, TaskState state, Ticks timeout) {
   ThreadTask& task = Task::Current();
   task.SetState(state);
+  Pause(PausePoint::kStateSet);
   if (!entry.Woken()) timeout = task.ScheduleTimeout(timeout);
-  task.SetState(kRunning);
+  task.SetRunning();
   // A full barrier: what the waker wrote before it latched is seen by the
   // caller's next test, or its latch is seen by the next call.
   entry.ClearWoken();

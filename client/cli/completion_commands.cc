@@ -37,9 +37,9 @@ void AddComplete(CLI::App& app, Command& command) {
   complete->callback([arguments, &command] {
     command = [arguments](Environment& e) {
       absl::StatusOr<CompleteResult> result =
-          arguments->all ? e.client.CompleteAll(arguments->name, e.stop)
-                         : e.client.Complete(arguments->name, arguments->nr,
-                                             e.stop);
+          arguments->all
+              ? e.client.CompleteAll(arguments->name, e.stop)
+              : e.client.Complete(arguments->name, arguments->nr, e.stop);
       if (!result.ok()) return Report(arguments->name, result.status());
       return Print(CompleteLine(*result) + "\n");
     };
@@ -53,8 +53,8 @@ void AddAwait(CLI::App& app, Command& command) {
     bool killable = false;
   };
   auto arguments = std::make_shared<Arguments>();
-  CLI::App* await = app.add_subcommand(
-      "await", "Sleep until something is done, and take it");
+  CLI::App* await =
+      app.add_subcommand("await", "Sleep until something is done, and take it");
   AddParsed(*await, "NAME", arguments->name, ParseName, "The completion")
       ->required();
   AddParsed(*await, "--timeout", arguments->options.timeout, ParseTimeout,
@@ -75,9 +75,8 @@ void AddAwait(CLI::App& app, Command& command) {
           e.client.Await(arguments->name, options, e.stop);
       if (!result.ok()) return Report(arguments->name, result.status());
       if (result->outcome == Outcome::kDone) {
-        return Print(absl::StrCat("generation=", result->generation,
-                                  " slept=", result->slept ? "yes" : "no",
-                                  "\n"));
+        return Print(absl::StrCat("generation=", result->generation, " slept=",
+                                  result->slept ? "yes" : "no", "\n"));
       }
       return Report(arguments->name, End{.outcome = result->outcome},
                     OutcomeText(result->outcome, false, options.timeout));

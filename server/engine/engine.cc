@@ -23,6 +23,11 @@ absl::Status NoSuchObject(absl::string_view name) {
                    {{"object", std::string(name)}});
 }
 
+absl::Status OtherOptions(absl::string_view name) {
+  return MakeError(EEXIST, absl::StrCat(name, ": is there with other options"),
+                   {{"object", std::string(name)}});
+}
+
 // An object was removed while it was being used: its user looks it up again.
 bool IsGone(const absl::Status& status) {
   return status.code() == absl::StatusCode::kAborted;
@@ -54,13 +59,9 @@ absl::StatusOr<Ref<T>> Engine::FindOrMake(absl::string_view name, Make make) {
 
 template <class T>
 absl::StatusOr<Ref<T>> Engine::FindOrMake(absl::string_view name) {
-  if constexpr (std::is_same_v<T, PipeObject>) {
-    return FindOrMakePipe(name, PipeOptionsRequest());
-  } else {
-    return FindOrMake<T>(name, [this](std::string made) {
-      return MakeRef<T>(&shared_, std::move(made), /*created=*/false);
-    });
-  }
+  return FindOrMake<T>(name, [this](std::string made) {
+    return MakeRef<T>(&shared_, std::move(made), /*created=*/false);
+  });
 }
 
 template <class T>
@@ -74,38 +75,50 @@ absl::StatusOr<Ref<T>> Engine::Find(absl::string_view name) {
 
 absl::StatusOr<PipeOptions> Engine::Resolve(absl::string_view name,
                                             const PipeOptionsRequest& request) {
+  const auto refuse = [&](absl::string_view why, absl::string_view limit) {
+    return MakeError(
+        EINVAL, absl::StrCat(name, ": ", why),
+        {{"object", std::string(name)}, {"limit", std::string(limit)}});
+  };
   PipeOptions options;
+  options.mode = request.mode.value_or(PipeMode::kStream);
+  const bool packets = options.mode == PipeMode::kPacket;
+  options.profile = request.profile.value_or(packets ? PipeProfile::kQueue
+                                                     : PipeProfile::kFifo);
+  const bool ring = options.profile == PipeProfile::kScull;
+  if (packets && ring) {
+    return refuse("a scull pipe is a stream, not of packets", "profile");
+  }
   options.capacity_bytes = request.capacity_bytes.value_or(
       std::min(options.capacity_bytes, limits().pipe_bytes));
-  if (options.capacity_bytes < 1 ||
+  // What one byte needs.
+  const uint64_t least = packets ? PipeState::kPacketCost + 1 : ring ? 2 : 1;
+  if (options.capacity_bytes < least ||
       options.capacity_bytes > limits().pipe_bytes) {
-    return MakeError(EINVAL,
-                     absl::StrCat(name, ": a pipe of ", options.capacity_bytes,
-                                  " bytes: the capacity is 1 to ",
-                                  limits().pipe_bytes, " bytes"),
-                     {{"object", std::string(name)}, {"limit", "pipe-bytes"}});
+    return refuse(absl::StrCat("a pipe of ", options.capacity_bytes,
+                               " bytes: the capacity is ", least, " to ",
+                               limits().pipe_bytes, " bytes"),
+                  "pipe-bytes");
   }
   options.atomic_max_bytes = request.atomic_max_bytes.value_or(
       std::min(options.atomic_max_bytes, options.capacity_bytes));
   if (options.atomic_max_bytes < 1 ||
       options.atomic_max_bytes > options.capacity_bytes) {
-    return MakeError(
-        EINVAL,
-        absl::StrCat(name, ": atomic_max of ", options.atomic_max_bytes,
-                     " bytes: it is 1 to the capacity, ",
-                     options.capacity_bytes, " bytes"),
-        {{"object", std::string(name)}, {"limit", "capacity"}});
+    return refuse(absl::StrCat("atomic_max of ", options.atomic_max_bytes,
+                               " bytes: it is 1 to the capacity, ",
+                               options.capacity_bytes, " bytes"),
+                  "capacity");
   }
   return options;
 }
 
 // --- Operations that may sleep -----------------------------------------------
 
-template <class T>
-absl::StatusOr<Started> Engine::Start(absl::string_view name, Ref<Operation> op,
+template <class Lookup>
+absl::StatusOr<Started> Engine::Start(Lookup find, const Ref<Operation>& op,
                                       const SleepOptions& options) {
   for (;;) {
-    absl::StatusOr<Ref<T>> object = FindOrMake<T>(name);
+    auto object = find();
     if (!object.ok()) return object.status();
     const Started started = (*object)->Start(op, options);
     if (started != Started::kGone) return started;
@@ -115,25 +128,33 @@ absl::StatusOr<Started> Engine::Start(absl::string_view name, Ref<Operation> op,
 absl::StatusOr<Started> Engine::Wait(absl::string_view name,
                                      Ref<WaitOperation> op,
                                      const SleepOptions& options) {
-  return Start<WaitQueueObject>(name, std::move(op), options);
+  return Start([&] { return FindOrMake<WaitQueueObject>(name); }, op, options);
 }
 
 absl::StatusOr<Started> Engine::Wait(absl::string_view name,
                                      Ref<CompletionOperation> op,
                                      const SleepOptions& options) {
-  return Start<CompletionObject>(name, std::move(op), options);
+  return Start([&] { return FindOrMake<CompletionObject>(name); }, op, options);
 }
 
 absl::StatusOr<Started> Engine::Read(absl::string_view name,
                                      Ref<ReadOperation> op,
-                                     const SleepOptions& options) {
-  return Start<PipeObject>(name, std::move(op), options);
+                                     const SleepOptions& options,
+                                     const PipeOptionsRequest& pipe) {
+  return Start([&] { return FindOrMakePipe(name, pipe); }, op, options);
 }
 
 absl::StatusOr<Started> Engine::Write(absl::string_view name,
                                       Ref<WriteOperation> op,
-                                      const SleepOptions& options) {
-  return Start<PipeObject>(name, std::move(op), options);
+                                      const SleepOptions& options,
+                                      const PipeOptionsRequest& pipe) {
+  return Start([&] { return FindOrMakePipe(name, pipe); }, op, options);
+}
+
+absl::StatusOr<Started> Engine::Poll(absl::string_view name,
+                                     Ref<PollOperation> op,
+                                     const SleepOptions& options) {
+  return Start([&] { return FindOrMakePipe(name, {}); }, op, options);
 }
 
 Started Engine::Read(PipeReader& reader, Ref<ReadOperation> op,
@@ -240,10 +261,19 @@ absl::StatusOr<Ref<PipeObject>> Engine::FindOrMakePipe(
     absl::string_view name, const PipeOptionsRequest& request) {
   const absl::StatusOr<PipeOptions> options = Resolve(name, request);
   if (!options.ok()) return options.status();
-  return FindOrMake<PipeObject>(name, [&](std::string made) {
+  auto pipe = FindOrMake<PipeObject>(name, [&](std::string made) {
     return MakeRef<PipeObject>(&shared_, std::move(made), /*created=*/false,
                                *options);
   });
+  if (!pipe.ok()) return pipe;
+  // Who counts on packets must not be given a stream. (Another capacity does no
+  // harm.)
+  const PipeOptions& own = (*pipe)->options();
+  if (own.mode != request.mode.value_or(own.mode) ||
+      own.profile != request.profile.value_or(own.profile)) {
+    return OtherOptions(name);
+  }
+  return pipe;
 }
 
 // --- Objects as such ---------------------------------------------------------
@@ -276,9 +306,7 @@ absl::StatusOr<bool> Engine::Create(absl::string_view name,
     if (object.kind() != request.kind) return WrongKind(object, request.kind);
     if (request.kind == ObjectKind::kPipe &&
         static_cast<PipeObject&>(object).options() != options) {
-      return MakeError(EEXIST,
-                       absl::StrCat(name, ": is there with other options"),
-                       {{"object", std::string(name)}});
+      return OtherOptions(name);
     }
     object.MarkCreated();
     return absl::OkStatus();

@@ -30,8 +30,11 @@ namespace waitq::engine {
 
 // What Create is asked for; absent values are the defaults.
 struct PipeOptionsRequest {
-  std::optional<uint64_t> capacity_bytes;
-  std::optional<uint64_t> atomic_max_bytes;
+  std::optional<uint64_t> capacity_bytes = std::nullopt;
+  std::optional<uint64_t> atomic_max_bytes = std::nullopt;
+  std::optional<PipeMode> mode = std::nullopt;  // kStream
+  std::optional<PipeProfile> profile =
+      std::nullopt;  // kFifo, kQueue of packets
 };
 struct CreateOptions {
   ObjectKind kind = ObjectKind::kWaitQueue;
@@ -86,10 +89,16 @@ class Engine {
                                Ref<CompletionOperation> op,
                                const SleepOptions& options);
   // Of a pipe by name.
+  // The pipe is made with `pipe` if it is not there. If it is it keeps its own
+  // capacity; EEXIST if its mode or profile is not the one that `pipe` names.
   absl::StatusOr<Started> Read(absl::string_view name, Ref<ReadOperation> op,
-                               const SleepOptions& options);
+                               const SleepOptions& options,
+                               const PipeOptionsRequest& pipe = {});
   absl::StatusOr<Started> Write(absl::string_view name, Ref<WriteOperation> op,
-                                const SleepOptions& options);
+                                const SleepOptions& options,
+                                const PipeOptionsRequest& pipe = {});
+  absl::StatusOr<Started> Poll(absl::string_view name, Ref<PollOperation> op,
+                               const SleepOptions& options);
   // Of the pipe of an open handle: `op` was made with it.
   Started Read(PipeReader& reader, Ref<ReadOperation> op,
                const SleepOptions& options);
@@ -120,7 +129,7 @@ class Engine {
   absl::StatusOr<bool> TryWait(absl::string_view name);
   absl::StatusOr<bool> Done(absl::string_view name);
 
-  // Handles. The pipe is made with `options` if it is not there.
+  // Handles. `options`: as Read()'s and Write()'s `pipe`.
   absl::StatusOr<std::unique_ptr<PipeReader>> OpenReader(
       absl::string_view name, const PipeOptionsRequest& options);
   absl::StatusOr<std::unique_ptr<PipeWriter>> OpenWriter(
@@ -165,8 +174,9 @@ class Engine {
   absl::StatusOr<Ref<T>> Find(absl::string_view name);
   absl::StatusOr<Ref<PipeObject>> FindOrMakePipe(
       absl::string_view name, const PipeOptionsRequest& request);
-  template <class T>
-  absl::StatusOr<Started> Start(absl::string_view name, Ref<Operation> op,
+  // `find`: looks the object up again, should it be removed in between.
+  template <class Lookup>
+  absl::StatusOr<Started> Start(Lookup find, const Ref<Operation>& op,
                                 const SleepOptions& options);
   absl::StatusOr<PipeOptions> Resolve(absl::string_view name,
                                       const PipeOptionsRequest& request);

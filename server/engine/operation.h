@@ -45,6 +45,7 @@ enum class Ending : uint8_t {
   kDraining,     // the server does not take new sleeps
   kNoReaders,    // EPIPE
   kOverflow,     // its action would overflow the word
+  kTooLong,      // EMSGSIZE: a packet does not fit the read, or the pipe
   kLimit,        // limit() was reached
 };
 
@@ -156,6 +157,8 @@ class Operation : public RefCounted, private WaitEntry, private Timer {
   // Whether it has moved bytes: then it has succeeded in part, whatever ended
   // it.
   virtual bool moved_bytes() const { return false; }
+  // Whether it brings something, as a write does, rather than takes it.
+  virtual bool gives() const { return false; }
 
   // For people, what it waits for: "value == 1".
   virtual std::string Describe() const = 0;

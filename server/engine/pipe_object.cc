@@ -33,8 +33,24 @@ int WriteOperation::OnWake(waitq::WaitEntry& entry, TaskState, int, void* key) {
   return walk.pipe.ServeWriterLocked(op, walk);
 }
 
+int PollOperation::OnWake(waitq::WaitEntry& entry, TaskState, int, void* key) {
+  auto& walk = *static_cast<PipeObject::Walk*>(key);
+  walk.pipe.mu_.AssertHeld();
+  auto& op = Of<PollOperation>(entry);
+  if (walk.pipe.EndIfNearDeadlineLocked(op, walk.done)) return 0;
+  return walk.pipe.TryPollLocked(op, walk.done) ? 1 : 0;
+}
+
+std::string PollOperation::Describe() const {
+  return absl::StrCat("poll", in_ ? " in" : "", out_ ? " out" : "");
+}
+
 std::string ReadOperation::Describe() const {
-  return absl::StrCat("read ", max_bytes_, " bytes");
+  if (size_.min_bytes <= 1) {
+    return absl::StrCat("read ", size_.max_bytes, " bytes");
+  }
+  return absl::StrCat("read ", size_.min_bytes, " to ", size_.max_bytes,
+                      " bytes");
 }
 
 std::string WriteOperation::Describe() const {
@@ -47,48 +63,63 @@ PipeObject::PipeObject(Shared* shared, std::string name, bool created,
                        const PipeOptions& options)
     : Object(shared, kKind, std::move(name), created),
       options_(options),
-      bytes_({.capacity_bytes = options.capacity_bytes, .slot_bytes = 1}),
+      bytes_({.capacity_bytes = options.capacity_bytes,
+              .slot_bytes = 1,
+              .ring = options.profile == PipeProfile::kScull,
+              .packets = options.mode == PipeMode::kPacket}),
+      ends_(/*has_ends=*/options.profile == PipeProfile::kFifo),
       generation_(incarnation()) {}
 
 void PipeObject::OnRemovedLocked() {
-  shared_.pipe_bytes.Return(bytes_.Take(bytes_.unread_bytes()).size());
+  shared_.pipe_bytes.Return(bytes_.unread_bytes());
+  bytes_.Clear();
 }
-
-namespace {
-
-bool IsRead(const Operation& op) {
-  return dynamic_cast<const ReadOperation*>(&op) != nullptr;
-}
-
-}  // namespace
 
 WaitList& PipeObject::LineLocked(Operation& op) {
-  return IsRead(op) ? readers_ : writers_;
+  switch (KindOf(op)) {
+    case Kind::kRead:
+      return readers_;
+    case Kind::kWrite:
+      return writers_;
+    case Kind::kPoll:
+      break;
+  }
+  return pollers_;
 }
 
 bool PipeObject::RefusedByDrain(const Operation& op) const {
-  return !IsRead(op);
+  return KindOf(op) == Kind::kWrite;
 }
 
 void PipeObject::TestLocked(Operation& operation, DoneList& done) {
   // What asks for nothing, or for what cannot be, does not stand in line.
-  if (IsRead(operation)) {
-    auto& op = static_cast<ReadOperation&>(operation);
-    if (op.max_bytes_ == 0) return FinishLocked(op, Ending::kDone, done);
-    // An end may be there for it, whose handle is older, and not for those
-    // ahead of it. There are no bytes in which it could pass them.
-    Walk walk{*this, done};
-    if (bytes_.empty() && ServeReaderLocked(op, walk) > 0) {
-      ends_.MarkSeen(bytes_.read_offset());
-      ServeLocked(done);
+  switch (KindOf(operation)) {
+    case Kind::kRead: {
+      auto& op = static_cast<ReadOperation&>(operation);
+      if (op.size_.max_bytes == 0) return FinishLocked(op, Ending::kDone, done);
+      // An end may be there for it, whose handle is older, and not for those
+      // ahead of it. There are no bytes in which it could pass them.
+      Walk walk{*this, done};
+      if (bytes_.empty() && ServeReaderLocked(op, walk) > 0) {
+        ends_.MarkSeen(bytes_.read_offset());
+      }
+      break;
+    }
+    case Kind::kWrite: {
+      auto& op = static_cast<WriteOperation&>(operation);
+      if (op.total_bytes_ == 0) return FinishLocked(op, Ending::kDone, done);
+      if (IsBrokenForLocked(op)) {
+        return FinishLocked(op, Ending::kNoReaders, done);
+      }
+      if (options_.mode == PipeMode::kPacket &&
+          op.total_bytes_ > options_.capacity_bytes - PipeState::kPacketCost) {
+        return FinishLocked(op, Ending::kTooLong, done);  // it would never fit
+      }
+      break;
+    }
+    case Kind::kPoll:
+      TryPollLocked(static_cast<PollOperation&>(operation), done);
       return;
-    }
-  } else {
-    auto& op = static_cast<WriteOperation&>(operation);
-    if (op.total_bytes_ == 0) return FinishLocked(op, Ending::kDone, done);
-    if (IsBrokenForLocked(op)) {
-      return FinishLocked(op, Ending::kNoReaders, done);
-    }
   }
   ServeLocked(done);
 }
@@ -99,7 +130,7 @@ bool PipeObject::IsBrokenForLocked(const WriteOperation& op) const {
 }
 
 const char* PipeObject::ChargeLocked(Operation& operation) {
-  if (IsRead(operation)) return nullptr;
+  if (KindOf(operation) != Kind::kWrite) return nullptr;
   auto& op = static_cast<WriteOperation&>(operation);
   if (!shared_.bytes_asleep.Take(op.left_.size())) {
     return shared_.bytes_asleep.name();
@@ -109,19 +140,52 @@ const char* PipeObject::ChargeLocked(Operation& operation) {
 }
 
 void PipeObject::UnchargeLocked(Operation& operation) {
-  if (IsRead(operation)) return;
+  if (KindOf(operation) != Kind::kWrite) return;
   auto& op = static_cast<WriteOperation&>(operation);
   shared_.bytes_asleep.Return(std::exchange(op.charged_bytes_, 0));
 }
 
 void PipeObject::NoteEndLocked(Operation& operation) {
-  if (IsRead(operation)) {
-    auto& op = static_cast<ReadOperation&>(operation);
-    op.offset_ = bytes_.read_offset() - op.data_.size();
-    return;
+  switch (KindOf(operation)) {
+    case Kind::kRead: {
+      auto& op = static_cast<ReadOperation&>(operation);
+      op.offset_ = bytes_.read_offset() - op.data_.size();
+      break;
+    }
+    case Kind::kWrite: {
+      auto& op = static_cast<WriteOperation&>(operation);
+      if (op.accepted_bytes() == 0) op.offset_ = bytes_.write_offset();
+      break;
+    }
+    case Kind::kPoll:
+      break;
   }
-  auto& op = static_cast<WriteOperation&>(operation);
-  if (op.accepted_bytes() == 0) op.offset_ = bytes_.write_offset();
+}
+
+// --- Polling -----------------------------------------------------------------
+
+PipeEvents PipeObject::EventsLocked() const {
+  // As much as is written whole; of packets, as much as fits at all.
+  uint64_t room = options_.atomic_max_bytes;
+  if (options_.mode == PipeMode::kPacket) {
+    room = std::min(room, options_.capacity_bytes - PipeState::kPacketCost);
+  } else if (options_.profile == PipeProfile::kScull) {
+    room = 1;
+  }
+  return {.in = !bytes_.empty(),
+          .out = bytes_.Room(room, /*whole=*/true, /*first=*/true) > 0,
+          .hup = ends_.HungUp(),
+          .err = ends_.IsBrokenFor(nullptr)};
+}
+
+bool PipeObject::TryPollLocked(PollOperation& op, DoneList& done) {
+  PipeEvents events = EventsLocked();
+  events.in = events.in && op.in_;
+  events.out = events.out && op.out_;
+  if (!events.in && !events.out && !events.hup && !events.err) return false;
+  op.events_ = events;
+  FinishLocked(op, Ending::kDone, done);
+  return true;
 }
 
 // --- Serving -----------------------------------------------------------------
@@ -132,6 +196,9 @@ void PipeObject::ServeLocked(DoneList& done) {
   do {
     walk.moved = false;
     writers_.Walk(kNormal, /*nr=*/0, /*wake_flags=*/0, &walk);
+    // Pollers before readers, as in the kernel: they see what readers then
+    // take.
+    pollers_.Walk(kNormal, /*nr=*/0, /*wake_flags=*/0, &walk);
     readers_.Walk(kNormal, /*nr=*/0, /*wake_flags=*/0, &walk);
     // After the walk, so that all who sleep at the end have been told.
     if (std::exchange(walk.told_end, false)) {
@@ -144,7 +211,14 @@ int PipeObject::ServeReaderLocked(ReadOperation& op, Walk& walk) {
   const uint64_t at = bytes_.read_offset();
   const uint64_t readable = ends_.ReadLimit(bytes_.write_offset()) - at;
   if (readable > 0) {
-    op.data_ = bytes_.Take(std::min(op.max_bytes_, readable));
+    if (bytes_.first_packet_bytes() > op.size_.max_bytes) {
+      FinishLocked(op, Ending::kTooLong, walk.done);  // and the packet stays
+      walk.moved = true;
+      return 1;
+    }
+    const uint64_t n = PortionLocked(op, readable);
+    if (n == 0) return -1;  // the first in line is never passed
+    op.data_ = bytes_.Take(n);
     shared_.pipe_bytes.Return(op.data_.size());
     generation_ = shared_.NextGeneration();
     FinishLocked(op, Ending::kDone, walk.done);
@@ -165,13 +239,28 @@ int PipeObject::ServeReaderLocked(ReadOperation& op, Walk& walk) {
   return 1;
 }
 
+uint64_t PipeObject::PortionLocked(const ReadOperation& op,
+                                   uint64_t readable) const {
+  const uint64_t n = std::min(op.size_.max_bytes, readable);
+  if (n >= op.size_.min_bytes) return n;
+  // Too little, unless there is an end behind it: no more will come before
+  // that.
+  const uint64_t behind = bytes_.read_offset() + readable;
+  const PipeEnd end =
+      ends_.EndAt(behind, /*empty=*/behind == bytes_.write_offset(),
+                  op.reader_ == nullptr ? nullptr : &op.reader_->state_);
+  return end == PipeEnd::kNone ? 0 : n;
+}
+
 int PipeObject::ServeWriterLocked(WriteOperation& op, Walk& walk) {
   if (IsBrokenForLocked(op)) {
     FinishLocked(op, Ending::kNoReaders, walk.done);
     walk.moved = true;
     return 1;
   }
-  const bool whole = op.total_bytes_ <= options_.atomic_max_bytes;
+  const bool whole = options_.mode == PipeMode::kPacket ||
+                     (op.total_bytes_ <= options_.atomic_max_bytes &&
+                      options_.profile != PipeProfile::kScull);
   const bool alone = writers_.First() == &EntryOf(op) &&
                      writers_.After(EntryOf(op)) == nullptr;
   const bool in_turns = !whole && !alone;
@@ -190,7 +279,7 @@ int PipeObject::ServeWriterLocked(WriteOperation& op, Walk& walk) {
     return 1;
   }
   AcceptLocked(op, n);
-  if (op.left_.empty()) {
+  if (op.left_.empty() || options_.profile == PipeProfile::kScull) {
     FinishLocked(op, Ending::kDone, walk.done);
     return 1;
   }

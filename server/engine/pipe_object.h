@@ -25,9 +25,20 @@ namespace waitq::engine {
 
 class PipeObject;
 
+// What is between two writes: nothing, or the border of a packet.
+enum class PipeMode : uint8_t { kStream, kPacket };
+
+enum class PipeProfile : uint8_t {
+  kFifo,   // ends of file, EPIPE
+  kQueue,  // neither: a mailbox that outlives its readers and writers
+  kScull,  // neither, and a ring: what "Linux Device Drivers" teaches
+};
+
 struct PipeOptions {
   uint64_t capacity_bytes = 64 * 1024;
   uint64_t atomic_max_bytes = 4096;  // at most the capacity
+  PipeMode mode = PipeMode::kStream;
+  PipeProfile profile = PipeProfile::kFifo;
 
   bool operator==(const PipeOptions&) const = default;
 };
@@ -58,15 +69,46 @@ class PipeWriter {
   PipeEnds::Writer state_;  // guarded by the pipe's lock
 };
 
-// Takes up to `max_bytes`, and sleeps while there are none.
-class ReadOperation final : public Operation {
+// How much a read wants. `min_bytes` is at most `max_bytes`; where an end
+// stands, less will do. Of packets: one, of up to max_bytes.
+struct ReadSize {
+  ReadSize(uint64_t max, uint64_t min = 1) : max_bytes(max), min_bytes(min) {}
+  uint64_t max_bytes;
+  uint64_t min_bytes;
+};
+
+// What can be done with a pipe, as poll(2) has it.
+struct PipeEvents {
+  bool in = false;   // a byte is unread
+  bool out = false;  // a write of up to atomic_max_bytes would not sleep
+  bool hup = false;  // writers have been there, and none is
+  bool err = false;  // the last reader has left: a write would be EPIPE
+};
+
+// Base of what stands in a pipe's lines.
+class PipeOperation : public Operation {
+ protected:
+  enum class Kind : uint8_t { kRead, kWrite, kPoll };
+
+  PipeOperation(Kind kind, WakeFunction wake, bool exclusive, Home* home,
+                Caller* caller, std::shared_ptr<const CallerInfo> caller_info)
+      : Operation(wake, exclusive, home, caller, std::move(caller_info)),
+        kind_(kind) {}
+
+ private:
+  friend class PipeObject;
+  const Kind kind_;
+};
+
+// Takes what is there, and sleeps while that is too little.
+class ReadOperation final : public PipeOperation {
  public:
   // `reader`: the handle that reads, which outlives this; or nullptr.
-  ReadOperation(uint64_t max_bytes, PipeReader* reader, Home* home,
-                Caller* caller, std::shared_ptr<const CallerInfo> caller_info)
-      : Operation(&OnWake, /*exclusive=*/true, home, caller,
-                  std::move(caller_info)),
-        max_bytes_(max_bytes),
+  ReadOperation(ReadSize size, PipeReader* reader, Home* home, Caller* caller,
+                std::shared_ptr<const CallerInfo> caller_info)
+      : PipeOperation(Kind::kRead, &OnWake, /*exclusive=*/true, home, caller,
+                      std::move(caller_info)),
+        size_(size),
         reader_(reader) {}
 
   // After its end: the bytes, and the pipe's offset before them.
@@ -82,7 +124,7 @@ class ReadOperation final : public Operation {
   static int OnWake(waitq::WaitEntry& entry, TaskState mode, int wake_flags,
                     void* key);
 
-  const uint64_t max_bytes_;
+  const ReadSize size_;
   PipeReader* const reader_;
   absl::Cord data_;
   uint64_t offset_ = 0;
@@ -90,13 +132,13 @@ class ReadOperation final : public Operation {
 };
 
 // Appends all of `data`, and sleeps while it does not fit.
-class WriteOperation final : public Operation {
+class WriteOperation final : public PipeOperation {
  public:
   // `writer`: the handle that writes, which outlives this; or nullptr.
   WriteOperation(absl::Cord data, PipeWriter* writer, Home* home,
                  Caller* caller, std::shared_ptr<const CallerInfo> caller_info)
-      : Operation(&OnWake, /*exclusive=*/true, home, caller,
-                  std::move(caller_info)),
+      : PipeOperation(Kind::kWrite, &OnWake, /*exclusive=*/true, home, caller,
+                      std::move(caller_info)),
         total_bytes_(data.size()),
         writer_(writer),
         left_(std::move(data)) {}
@@ -106,6 +148,10 @@ class WriteOperation final : public Operation {
   uint64_t accepted_bytes() const { return total_bytes_ - left_.size(); }
   uint64_t offset() const { return offset_; }
   bool moved_bytes() const override { return accepted_bytes() > 0; }
+  bool gives() const override { return true; }
+  // What is not in the pipe. There may be some though the write is done, of a
+  // ring: partial writes are normal there.
+  absl::Cord TakeRest() { return std::move(left_); }
 
   std::string Describe() const override;
 
@@ -122,8 +168,34 @@ class WriteOperation final : public Operation {
   uint64_t offset_ = 0;
 };
 
+// Sleeps until one of the events is there that it asks for; `hup` and `err` are
+// always asked for.
+class PollOperation final : public PipeOperation {
+ public:
+  PollOperation(bool in, bool out, Home* home, Caller* caller,
+                std::shared_ptr<const CallerInfo> caller_info)
+      : PipeOperation(Kind::kPoll, &OnWake, /*exclusive=*/false, home, caller,
+                      std::move(caller_info)),
+        in_(in),
+        out_(out) {}
+
+  // After its end: those of the events that were there.
+  const PipeEvents& events() const { return events_; }
+
+  std::string Describe() const override;
+
+ private:
+  friend class PipeObject;
+  static int OnWake(waitq::WaitEntry& entry, TaskState mode, int wake_flags,
+                    void* key);
+
+  const bool in_;
+  const bool out_;
+  PipeEvents events_;
+};
+
 struct PipeStat {
-  PipeOptions options;
+  PipeOptions options = {};
   uint64_t generation;
   uint64_t unread_bytes;
   uint64_t read_offset;
@@ -152,8 +224,10 @@ class PipeObject final : public Object {
   PipeStat Stat() const ABSL_LOCKS_EXCLUDED(mu_);
 
  private:
+  friend class PollOperation;
   friend class ReadOperation;
   friend class WriteOperation;
+  using Kind = PipeOperation::Kind;
   struct Walk;
 
   WaitList& LineLocked(Operation& operation) override
@@ -180,15 +254,26 @@ class PipeObject final : public Object {
   }
   std::vector<WaitList*> LinesLocked() override
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
-    return {&readers_, &writers_};
+    return {&readers_, &writers_, &pollers_};
   }
 
-  // Serves both lines until neither moves.
+  static Kind KindOf(const Operation& operation) {
+    return static_cast<const PipeOperation&>(operation).kind_;
+  }
+
+  PipeEvents EventsLocked() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // True if it has ended.
+  bool TryPollLocked(PollOperation& op, DoneList& done)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Serves the lines until none moves.
   void ServeLocked(DoneList& done) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // What the first in line gets; a wake function's result.
   int ServeReaderLocked(ReadOperation& op, Walk& walk)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   int ServeWriterLocked(WriteOperation& op, Walk& walk)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // What a read gets of `readable` bytes before the next end; 0: it sleeps on.
+  uint64_t PortionLocked(const ReadOperation& op, uint64_t readable) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // EPIPE: the last reader has left.
   bool IsBrokenForLocked(const WriteOperation& op) const
@@ -203,6 +288,7 @@ class PipeObject final : public Object {
   uint64_t generation_ ABSL_GUARDED_BY(mu_);
   WaitList readers_ ABSL_GUARDED_BY(mu_);
   WaitList writers_ ABSL_GUARDED_BY(mu_);
+  WaitList pollers_ ABSL_GUARDED_BY(mu_);
 };
 
 }  // namespace waitq::engine

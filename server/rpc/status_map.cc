@@ -77,6 +77,12 @@ absl::Status FailureOf(const engine::Operation& op) {
       return MakeError(ERANGE,
                        absl::StrCat(name, ": `then` would overflow the word"),
                        metadata);
+    case Ending::kTooLong:
+      return MakeError(
+          EMSGSIZE,
+          absl::StrCat(name, ": a packet is longer than ",
+                       op.gives() ? "the pipe holds" : "was asked for"),
+          metadata);
     case Ending::kLimit:
       metadata["limit"] = op.limit();
       return MakeError(

@@ -45,6 +45,8 @@ inline const char* NameOf(Ending ending) {
       return "no readers";
     case Ending::kOverflow:
       return "overflow";
+    case Ending::kTooLong:
+      return "too long";
     case Ending::kLimit:
       return "limit";
   }
@@ -152,6 +154,7 @@ using WaitCall = CallOf<WaitOperation>;
 using DoneCall = CallOf<CompletionOperation>;
 using ReadCall = CallOf<ReadOperation>;
 using WriteCall = CallOf<WriteOperation>;
+using PollCall = CallOf<PollOperation>;
 
 // Makes the operation of a call.
 inline std::shared_ptr<const CallerInfo> TestCaller() {
@@ -171,9 +174,9 @@ inline Ref<WaitOperation> MakeWait(const WaitArgs& args, Home* home,
 inline Ref<CompletionOperation> MakeDoneWait(Home* home, Caller* caller) {
   return MakeRef<CompletionOperation>(home, caller, TestCaller());
 }
-inline Ref<ReadOperation> MakeRead(uint64_t max_bytes, PipeReader* reader,
+inline Ref<ReadOperation> MakeRead(ReadSize size, PipeReader* reader,
                                    Home* home, Caller* caller) {
-  return MakeRef<ReadOperation>(max_bytes, reader, home, caller, TestCaller());
+  return MakeRef<ReadOperation>(size, reader, home, caller, TestCaller());
 }
 inline Ref<WriteOperation> MakeWrite(absl::string_view data, PipeWriter* writer,
                                      Home* home, Caller* caller) {

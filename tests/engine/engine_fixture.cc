@@ -103,18 +103,26 @@ DoneCall& EngineTest::WaitDone(absl::string_view name,
   return call;
 }
 
-ReadCall& EngineTest::Read(absl::string_view name, uint64_t max_bytes,
+ReadCall& EngineTest::Read(absl::string_view name, ReadSize size,
                            const SleepOptions& sleep) {
   ReadCall& call = NewCall<ReadOperation>();
-  call.op = MakeRead(max_bytes, nullptr, &home_, &call);
+  call.op = MakeRead(size, nullptr, &home_, &call);
   call.started = Check(engine_->Read(name, call.op, sleep));
   return call;
 }
 
-ReadCall& EngineTest::Read(PipeReader& reader, uint64_t max_bytes,
+PollCall& EngineTest::Poll(absl::string_view name, bool in, bool out,
+                           const SleepOptions& sleep) {
+  PollCall& call = NewCall<PollOperation>();
+  call.op = MakeRef<PollOperation>(in, out, &home_, &call, TestCaller());
+  call.started = Check(engine_->Poll(name, call.op, sleep));
+  return call;
+}
+
+ReadCall& EngineTest::Read(PipeReader& reader, ReadSize size,
                            const SleepOptions& sleep) {
   ReadCall& call = NewCall<ReadOperation>();
-  call.op = MakeRead(max_bytes, &reader, &home_, &call);
+  call.op = MakeRead(size, &reader, &home_, &call);
   call.started = engine_->Read(reader, call.op, sleep);
   return call;
 }

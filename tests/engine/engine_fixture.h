@@ -54,9 +54,11 @@ class EngineTest : public testing::Test {
 
   WaitCall& Wait(absl::string_view name, const WaitArgs& args);
   DoneCall& WaitDone(absl::string_view name, const SleepOptions& sleep = {});
-  ReadCall& Read(absl::string_view name, uint64_t max_bytes,
+  ReadCall& Read(absl::string_view name, ReadSize size,
                  const SleepOptions& sleep = {});
-  ReadCall& Read(PipeReader& reader, uint64_t max_bytes,
+  PollCall& Poll(absl::string_view name, bool in, bool out,
+                 const SleepOptions& sleep = {});
+  ReadCall& Read(PipeReader& reader, ReadSize size,
                  const SleepOptions& sleep = {});
   WriteCall& Write(absl::string_view name, absl::string_view data,
                    const SleepOptions& sleep = {});
