@@ -68,15 +68,15 @@ class Table:
 
 def ping_pong(table, binary, short, prefix, where):
     times, _ = run(binary, "PingPong", 9 if short else 41, 0.02 if short else 0.1, prefix)
-    t = {name[len("PingPong<"):-1]: ns for name, ns in times.items()}
+    t = {name[len("PingPong<"):-1]: ns / 1e3 for name, ns in times.items()}
     ours, spinning = t["WaitqWaitQueue"], t["WaitqWaitQueueWhichSpins"]
-    table.row(f"ping-pong {where}: a bare futex", ours, t["BareFutex"], 1.25 if short else 1.1)
+    table.row(f"ping-pong {where}: a bare futex", ours, t["BareFutex"], 1.25 if short else 1.1, "us")
     slack = 1.1 if short else 1.0
-    table.row(f"ping-pong {where}: std::condition_variable", ours, t["StdConditionVariable"], slack)
-    table.row(f"ping-pong {where}: absl::CondVar", ours, t["AbslCondVar"], slack)
+    table.row(f"ping-pong {where}: std::condition_variable", ours, t["StdConditionVariable"], slack, "us")
+    table.row(f"ping-pong {where}: absl::CondVar", ours, t["AbslCondVar"], slack, "us")
     table.row(
         f"ping-pong {where}, 16 looks: std::atomic::wait",
-        spinning, t["StdAtomicWaitWhichSpins"], 2 if short else 1.1,
+        spinning, t["StdAtomicWaitWhichSpins"], 2 if short else 1.1, "us",
     )
 
 
