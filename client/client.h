@@ -117,6 +117,12 @@ class Client {
                                     const WriteOptions& options = {},
                                     std::stop_token stop = {});
 
+  // Sleeps until something can be done with the pipe. Takes nothing, so what it
+  // saw may be gone by now.
+  absl::StatusOr<PollResult> Poll(const std::string& name,
+                                  const PollOptions& options,
+                                  std::stop_token stop = {});
+
   // Handles, as of an open file. They are open when these return.
   absl::StatusOr<std::unique_ptr<PipeReader>> OpenReader(
       const std::string& name, const OpenReaderOptions& options = {},

@@ -24,6 +24,8 @@ absl::StatusOr<ReadResult> Client::Read(const std::string& name,
   v1::ReadRequest request;
   request.set_name(name);
   request.set_max_bytes(options.max_bytes);
+  request.set_min_bytes(options.min_bytes);
+  if (options.pipe) *request.mutable_options() = ToWire(*options.pipe);
   SetSleep(options, impl_->caller, request);
   auto response = Invoke(impl_->server, *impl_->taking.pipes, &Pipes::Read,
                          request, stop, options.timeout);
@@ -55,6 +57,7 @@ absl::StatusOr<WriteResult> Client::Write(const std::string& name,
   v1::WriteRequest request;
   request.set_name(name);
   request.set_data(data.data(), data.size());
+  if (options.pipe) *request.mutable_options() = ToWire(*options.pipe);
   SetSleep(options, impl_->caller, request);
   auto response = Invoke(impl_->server, *impl_->giving.pipes, &Pipes::Write,
                          request, stop, options.timeout);
@@ -74,6 +77,27 @@ absl::StatusOr<WriteResult> Client::Write(const std::string& name,
     result.ended_by = *ended_by;
   }
   return result;
+}
+
+absl::StatusOr<PollResult> Client::Poll(const std::string& name,
+                                        const PollOptions& options,
+                                        std::stop_token stop) {
+  v1::PollRequest request;
+  request.set_name(name);
+  request.set_in(options.in);
+  request.set_out(options.out);
+  SetSleep(options, impl_->caller, request);
+  auto response = Invoke(impl_->server, *impl_->taking.pipes, &Pipes::Poll,
+                         request, stop, options.timeout);
+  if (!response.ok()) return response.status();
+  absl::StatusOr<Outcome> outcome = FromWire(response->outcome());
+  if (!outcome.ok()) return outcome.status();
+  return PollResult{.outcome = *outcome,
+                    .in = response->in(),
+                    .out = response->out(),
+                    .hup = response->hup(),
+                    .err = response->err(),
+                    .slept = response->slept()};
 }
 
 absl::StatusOr<std::unique_ptr<PipeReader>> Client::OpenReader(

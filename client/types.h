@@ -169,15 +169,31 @@ struct CompleteResult {
   uint64_t generation = 0;
 };
 
+// What is between two writes: nothing, or the border of a packet.
+enum class PipeMode { kStream, kPacket };
+
+enum class PipeProfile {
+  kFifo,   // ends of file, EPIPE
+  kQueue,  // neither: a mailbox that outlives its readers and writers
+  kScull,  // neither, and a ring: that of "Linux Device Drivers"
+};
+
 // Of a pipe that is made by the call that names them. Absent: the server's
-// defaults (64 KiB, 4 KiB).
+// defaults (64 KiB, 4 KiB, a stream; kFifo for streams, kQueue for packets). A
+// pipe that is there keeps its own, and must have the mode and profile that are
+// named: ALREADY_EXISTS (EEXIST).
 struct PipeOptions {
   std::optional<uint64_t> capacity_bytes = {};
   std::optional<uint64_t> atomic_max_bytes = {};
+  std::optional<PipeMode> mode = {};
+  std::optional<PipeProfile> profile = {};
 };
 
 struct ReadOptions {
   uint64_t max_bytes = 64 << 10;
+  // Fewer only where the file ends. 1 to max_bytes and the pipe's capacity.
+  uint64_t min_bytes = 1;
+  std::optional<PipeOptions> pipe = {};
   std::optional<absl::Duration> timeout = {};
   bool nonblock = false;
   Sleep sleep = Sleep::kInterruptible;
@@ -195,6 +211,7 @@ struct ReadResult {
 };
 
 struct WriteOptions {
+  std::optional<PipeOptions> pipe = {};
   std::optional<absl::Duration> timeout = {};
   bool nonblock = false;
   Sleep sleep = Sleep::kInterruptible;
@@ -211,6 +228,24 @@ struct WriteResult {
   // The pipe's offset after the last accepted byte.
   uint64_t offset = 0;
   uint64_t incarnation = 0;
+  bool slept = false;
+};
+
+struct PollOptions {
+  bool in = false;   // a byte, or a packet, is unread
+  bool out = false;  // a write of up to the atomic size would not sleep
+  std::optional<absl::Duration> timeout = {};
+  bool nonblock = false;
+  Sleep sleep = Sleep::kInterruptible;
+};
+
+struct PollResult {
+  Outcome outcome = Outcome::kDone;  // kDone, kTimedOut or kWouldBlock
+  // What there was, of what was asked for; `hup` and `err` always.
+  bool in = false;
+  bool out = false;
+  bool hup = false;  // writers have been there, and none is
+  bool err = false;  // the last reader has left
   bool slept = false;
 };
 
@@ -252,6 +287,8 @@ struct PipeInfo {
   // Handles open now.
   uint32_t readers = 0;
   uint32_t writers = 0;
+  PipeMode mode = PipeMode::kStream;
+  PipeProfile profile = PipeProfile::kFifo;
 };
 
 struct ObjectInfo {

@@ -28,6 +28,29 @@ ObjectKind FromWire(v1::ObjectKind kind) {
   }
 }
 
+PipeProfile FromWire(v1::PipeProfile profile) {
+  switch (profile) {
+    case v1::PIPE_PROFILE_QUEUE:
+      return PipeProfile::kQueue;
+    case v1::PIPE_PROFILE_SCULL:
+      return PipeProfile::kScull;
+    default:
+      return PipeProfile::kFifo;
+  }
+}
+
+v1::PipeProfile ToWire(PipeProfile profile) {
+  switch (profile) {
+    case PipeProfile::kFifo:
+      return v1::PIPE_PROFILE_FIFO;
+    case PipeProfile::kQueue:
+      return v1::PIPE_PROFILE_QUEUE;
+    case PipeProfile::kScull:
+      return v1::PIPE_PROFILE_SCULL;
+  }
+  return v1::PIPE_PROFILE_UNSPECIFIED;
+}
+
 PipeInfo FromWire(const v1::PipeStat& stat) {
   return PipeInfo{.capacity_bytes = stat.capacity_bytes(),
                   .atomic_max_bytes = stat.atomic_max_bytes(),
@@ -35,7 +58,11 @@ PipeInfo FromWire(const v1::PipeStat& stat) {
                   .read_offset = stat.read_offset(),
                   .write_offset = stat.write_offset(),
                   .readers = stat.readers(),
-                  .writers = stat.writers()};
+                  .writers = stat.writers(),
+                  .mode = stat.mode() == v1::PIPE_MODE_PACKET
+                              ? PipeMode::kPacket
+                              : PipeMode::kStream,
+                  .profile = FromWire(stat.profile())};
 }
 
 }  // namespace
@@ -117,6 +144,11 @@ v1::PipeOptions ToWire(const PipeOptions& options) {
   if (options.atomic_max_bytes.has_value()) {
     wire.set_atomic_max_bytes(*options.atomic_max_bytes);
   }
+  if (options.mode.has_value()) {
+    wire.set_mode(*options.mode == PipeMode::kPacket ? v1::PIPE_MODE_PACKET
+                                                     : v1::PIPE_MODE_STREAM);
+  }
+  if (options.profile.has_value()) wire.set_profile(ToWire(*options.profile));
   return wire;
 }
 

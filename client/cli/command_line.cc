@@ -18,6 +18,8 @@ constexpr char kFooter[] =
     "  waitq wake flag --set 1                     raise it, wake one\n"
     "  waitq write p big.iso                       a file into a pipe\n"
     "  waitq read p > copy                         and out of it\n"
+    "  seq 9 | waitq send jobs                     a job queue: put in\n"
+    "  waitq recv jobs --follow                    and take out\n"
     "  waitq ps                                    who sleeps\n"
     "Exit codes: 0 done, 1 failed, 2 bad arguments, 11 would block, 124 timed\n"
     "out, 128+N stopped by signal N (130: Ctrl-C), 141 no readers.";
@@ -50,6 +52,7 @@ absl::StatusOr<CommandLine> ParseCommandLine(
   AddWaitQueueCommands(app, line.command);
   AddCompletionCommands(app, line.command);
   AddPipeCommands(app, line.command);
+  AddMessageCommands(app, line.command);
   AddObjectCommands(app, line.command);
   try {
     // CLI11 takes them from the back.

@@ -33,6 +33,8 @@ void AddWaitQueueCommands(CLI::App& app, Command& command);
 void AddCompletionCommands(CLI::App& app, Command& command);
 // write read
 void AddPipeCommands(CLI::App& app, Command& command);
+// send recv poll
+void AddMessageCommands(CLI::App& app, Command& command);
 // create ls stat rm ps kill
 void AddObjectCommands(CLI::App& app, Command& command);
 

@@ -48,17 +48,26 @@ void AddCreate(CLI::App& app, Command& command) {
             ParseSize,
             "Up to this size a write is whole or nothing; 4KiB if not given")
       ->type_name("BYTES");
+  create->add_flag_callback(
+      "--packets", [arguments] { arguments->pipe.mode = PipeMode::kPacket; },
+      "Of packets: each write is one, and each read");
+  AddParsed(*create, "--profile", arguments->pipe.profile, ParseProfile,
+            "fifo (with ends of file), queue (a mailbox, for --packets) or "
+            "scull (a ring)")
+      ->type_name("PROFILE");
   create->footer(
       "Prints one line: created=yes, or no if it was there already with these\n"
       "options.\n"
       "Example: waitq create jobs --kind pipe --capacity 1MiB");
   create->callback([arguments, &command] {
     const PipeOptions& pipe = arguments->pipe;
-    if (arguments->kind != ObjectKind::kPipe &&
-        (pipe.capacity_bytes || pipe.atomic_max_bytes)) {
-      throw CLI::ValidationError(
-          pipe.capacity_bytes ? "--capacity" : "--atomic-max",
-          "only a pipe has it (--kind pipe)");
+    const char* const of_pipes = pipe.capacity_bytes     ? "--capacity"
+                                 : pipe.atomic_max_bytes ? "--atomic-max"
+                                 : pipe.mode             ? "--packets"
+                                 : pipe.profile          ? "--profile"
+                                                         : nullptr;
+    if (arguments->kind != ObjectKind::kPipe && of_pipes != nullptr) {
+      throw CLI::ValidationError(of_pipes, "only a pipe has it (--kind pipe)");
     }
     command = [arguments](Environment& e) {
       absl::StatusOr<CreateResult> result = Create(*arguments, e);

@@ -9,6 +9,7 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "absl/strings/string_view.h"
 #include "absl/strings/strip.h"
 #include "client/error.h"
@@ -62,6 +63,18 @@ std::string DoneText(uint32_t done) {
 }
 
 // What there is to say about any object, by name.
+const char* ProfileName(PipeProfile profile) {
+  switch (profile) {
+    case PipeProfile::kFifo:
+      return "fifo";
+    case PipeProfile::kQueue:
+      return "queue";
+    case PipeProfile::kScull:
+      return "scull";
+  }
+  return "";
+}
+
 std::vector<std::pair<std::string, std::string>> StateFields(
     const ObjectInfo& object) {
   if (auto* queue = std::get_if<WaitQueueInfo>(&object.state)) {
@@ -77,7 +90,9 @@ std::vector<std::pair<std::string, std::string>> StateFields(
           {"read_offset", absl::StrCat(pipe.read_offset)},
           {"write_offset", absl::StrCat(pipe.write_offset)},
           {"readers", absl::StrCat(pipe.readers)},
-          {"writers", absl::StrCat(pipe.writers)}};
+          {"writers", absl::StrCat(pipe.writers)},
+          {"mode", pipe.mode == PipeMode::kPacket ? "packet" : "stream"},
+          {"profile", ProfileName(pipe.profile)}};
 }
 
 }  // namespace
@@ -137,10 +152,17 @@ std::string WakeLine(const WakeResult& result) {
 }
 
 std::string CompleteLine(const CompleteResult& result) {
-  const bool all = result.done == std::numeric_limits<uint32_t>::max();
-  return absl::StrCat("woken=", result.woken,
-                      " done=", all ? "all" : absl::StrCat(result.done),
+  return absl::StrCat("woken=", result.woken, " done=", DoneText(result.done),
                       " generation=", result.generation);
+}
+
+std::string PollLine(const PollResult& result) {
+  std::vector<std::string> events;
+  if (result.in) events.push_back("in");
+  if (result.out) events.push_back("out");
+  if (result.hup) events.push_back("hup");
+  if (result.err) events.push_back("err");
+  return absl::StrJoin(events, " ");
 }
 
 std::string Table(const std::vector<Row>& rows) {

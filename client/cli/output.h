@@ -28,6 +28,8 @@ std::string WaitLine(const WaitResult& result, bool with_before);
 std::string WakeLine(const WakeResult& result);
 // "woken=1 done=0 generation=17".
 std::string CompleteLine(const CompleteResult& result);
+// "in out": those that are there.
+std::string PollLine(const PollResult& result);
 
 // Rows under a line of headings, in columns as wide as needed.
 std::string Table(const std::vector<std::vector<std::string>>& rows);

@@ -214,4 +214,11 @@ absl::StatusOr<ObjectKind> ParseKind(const std::string& text) {
   return NotA("a kind of object", text, "queue completion pipe");
 }
 
+absl::StatusOr<PipeProfile> ParseProfile(const std::string& text) {
+  if (text == "fifo") return PipeProfile::kFifo;
+  if (text == "queue") return PipeProfile::kQueue;
+  if (text == "scull") return PipeProfile::kScull;
+  return NotA("a profile", text, "fifo queue scull");
+}
+
 }  // namespace waitq::cli

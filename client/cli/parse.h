@@ -51,6 +51,9 @@ absl::StatusOr<TaskSignal> ParseTaskSignal(const std::string& text);
 // queue, completion or pipe.
 absl::StatusOr<ObjectKind> ParseKind(const std::string& text);
 
+// fifo, queue or scull.
+absl::StatusOr<PipeProfile> ParseProfile(const std::string& text);
+
 }  // namespace waitq::cli
 
 #endif  // WAITQ_CLIENT_CLI_PARSE_H_

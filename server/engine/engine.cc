@@ -140,8 +140,18 @@ absl::StatusOr<Started> Engine::Wait(absl::string_view name,
 absl::StatusOr<Started> Engine::Read(absl::string_view name,
                                      Ref<ReadOperation> op,
                                      const SleepOptions& options,
-                                     const PipeOptionsRequest& pipe) {
-  return Start([&] { return FindOrMakePipe(name, pipe); }, op, options);
+                                     const PipeOptionsRequest& request) {
+  const auto find = [&]() -> absl::StatusOr<Ref<PipeObject>> {
+    auto pipe = FindOrMakePipe(name, request);
+    if (pipe.ok() && !(*pipe)->CanEverServe(*op)) {
+      return MakeError(
+          EINVAL,
+          absl::StrCat(name, ": min_bytes is more than this pipe ever gives"),
+          {{"object", std::string(name)}, {"limit", "capacity"}});
+    }
+    return pipe;
+  };
+  return Start(find, op, options);
 }
 
 absl::StatusOr<Started> Engine::Write(absl::string_view name,

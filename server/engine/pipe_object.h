@@ -213,6 +213,13 @@ class PipeObject final : public Object {
 
   const PipeOptions& options() const { return options_; }
 
+  // Whether the least size of a read is one that this pipe may come to.
+  bool CanEverServe(const ReadOperation& op) const {
+    const bool bytes = options_.mode == PipeMode::kStream &&
+                       options_.profile != PipeProfile::kScull;
+    return op.size_.min_bytes <= (bytes ? options_.capacity_bytes : 1);
+  }
+
   // Nothing if the pipe was just removed: look it up again.
   std::unique_ptr<PipeReader> OpenReader() ABSL_LOCKS_EXCLUDED(mu_);
   std::unique_ptr<PipeWriter> OpenWriter() ABSL_LOCKS_EXCLUDED(mu_);

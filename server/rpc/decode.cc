@@ -80,15 +80,59 @@ absl::Status Decode(const v1::Action& message, engine::Action& action) {
   return MakeError(EINVAL, "action: no change is set");
 }
 
-engine::PipeOptionsRequest Decode(const v1::PipeOptions& message) {
-  engine::PipeOptionsRequest options;
+absl::Status Decode(const v1::PipeOptions& message,
+                    engine::PipeOptionsRequest& options) {
   if (message.has_capacity_bytes()) {
     options.capacity_bytes = message.capacity_bytes();
   }
   if (message.has_atomic_max_bytes()) {
     options.atomic_max_bytes = message.atomic_max_bytes();
   }
-  return options;
+  switch (message.mode()) {
+    case v1::PIPE_MODE_UNSPECIFIED:
+      break;
+    case v1::PIPE_MODE_STREAM:
+      options.mode = engine::PipeMode::kStream;
+      break;
+    case v1::PIPE_MODE_PACKET:
+      options.mode = engine::PipeMode::kPacket;
+      break;
+    default:
+      return MakeError(EINVAL, "mode: unknown value");
+  }
+  switch (message.profile()) {
+    case v1::PIPE_PROFILE_UNSPECIFIED:
+      break;
+    case v1::PIPE_PROFILE_FIFO:
+      options.profile = engine::PipeProfile::kFifo;
+      break;
+    case v1::PIPE_PROFILE_QUEUE:
+      options.profile = engine::PipeProfile::kQueue;
+      break;
+    case v1::PIPE_PROFILE_SCULL:
+      options.profile = engine::PipeProfile::kScull;
+      break;
+    default:
+      return MakeError(EINVAL, "profile: unknown value");
+  }
+  return absl::OkStatus();
+}
+
+v1::PipeMode EncodeMode(engine::PipeMode mode) {
+  return mode == engine::PipeMode::kPacket ? v1::PIPE_MODE_PACKET
+                                           : v1::PIPE_MODE_STREAM;
+}
+
+v1::PipeProfile EncodeProfile(engine::PipeProfile profile) {
+  switch (profile) {
+    case engine::PipeProfile::kFifo:
+      return v1::PIPE_PROFILE_FIFO;
+    case engine::PipeProfile::kQueue:
+      return v1::PIPE_PROFILE_QUEUE;
+    case engine::PipeProfile::kScull:
+      return v1::PIPE_PROFILE_SCULL;
+  }
+  return v1::PIPE_PROFILE_UNSPECIFIED;
 }
 
 absl::Status DecodeSleepState(v1::Sleep sleep, MaySleepOn may_sleep_on,

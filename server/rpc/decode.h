@@ -23,7 +23,8 @@ namespace waitq::rpc {
 
 absl::Status Decode(const v1::Condition& message, engine::Condition& condition);
 absl::Status Decode(const v1::Action& message, engine::Action& action);
-engine::PipeOptionsRequest Decode(const v1::PipeOptions& message);
+absl::Status Decode(const v1::PipeOptions& message,
+                    engine::PipeOptionsRequest& options);
 
 // Whether a call may be uninterruptible: one that takes would take for nobody.
 enum class MaySleepOn { kNo, kYes };
@@ -47,6 +48,8 @@ absl::Status DecodeSleep(const Request& request, MaySleepOn may_sleep_on,
 }
 
 v1::ObjectKind EncodeKind(engine::ObjectKind kind);
+v1::PipeMode EncodeMode(engine::PipeMode mode);
+v1::PipeProfile EncodeProfile(engine::PipeProfile profile);
 
 // A page is full with so many bytes, if not before: with one more entry it is
 // well below what a client takes.

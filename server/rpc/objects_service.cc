@@ -32,6 +32,8 @@ struct EncodeState {
     stat.set_write_offset(pipe.write_offset);
     stat.set_readers(pipe.readers);
     stat.set_writers(pipe.writers);
+    stat.set_mode(EncodeMode(pipe.options.mode));
+    stat.set_profile(EncodeProfile(pipe.options.profile));
   }
 };
 
@@ -54,10 +56,12 @@ void Create(UnaryCall& call, const v1::CreateRequest& request) {
     case v1::CreateRequest::kCompletion:
       options.kind = engine::ObjectKind::kCompletion;
       break;
-    case v1::CreateRequest::kPipe:
+    case v1::CreateRequest::kPipe: {
       options.kind = engine::ObjectKind::kPipe;
-      options.pipe = Decode(request.pipe());
+      const absl::Status status = Decode(request.pipe(), options.pipe);
+      if (!status.ok()) return call.Fail(status);
       break;
+    }
     case v1::CreateRequest::OPTIONS_NOT_SET:
       return call.Fail(engine::MakeError(
           EINVAL, "options: they say the kind; none are set"));

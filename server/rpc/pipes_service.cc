@@ -1,10 +1,13 @@
 // waitq.v1.Pipes, the unary methods: decode, call the engine, encode.
 
 #include <algorithm>
+#include <cerrno>
 #include <utility>
 
 #include "absl/strings/cord.h"
+#include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
+#include "server/engine/error.h"
 #include "server/rpc/decode.h"
 #include "server/rpc/read_stream.h"
 #include "server/rpc/services.h"
@@ -42,10 +45,20 @@ void Read(UnaryCall& call, const v1::ReadRequest& request) {
   const uint64_t max_bytes = std::min(
       {request.has_max_bytes() ? request.max_bytes() : kReadBytesDefault,
        call.engine().limits().message_bytes, kReadBytesMax});
+  const uint64_t min_bytes = request.has_min_bytes() ? request.min_bytes() : 1;
+  if (min_bytes < 1 || (min_bytes > max_bytes && min_bytes > 1)) {
+    return call.Fail(engine::MakeError(
+        EINVAL, absl::StrCat("min_bytes: ", min_bytes, " is not in 1 to ",
+                             max_bytes, ", what is read at most")));
+  }
+  engine::PipeOptionsRequest pipe;
+  const absl::Status status = Decode(request.options(), pipe);
+  if (!status.ok()) return call.Fail(status);
   auto op = engine::MakeRef<engine::ReadOperation>(
-      max_bytes, /*reader=*/nullptr, call.home(), call.caller(),
-      std::move(caller));
-  call.Sleep(op, call.engine().Read(request.name(), op, options), &AnswerRead);
+      engine::ReadSize(max_bytes, min_bytes), /*reader=*/nullptr, call.home(),
+      call.caller(), std::move(caller));
+  call.Sleep(op, call.engine().Read(request.name(), op, options, pipe),
+             &AnswerRead);
 }
 
 void AnswerWrite(UnaryCall& call, engine::Operation& operation) {
@@ -68,13 +81,38 @@ void Write(UnaryCall& call, const v1::WriteRequest& request) {
   engine::SleepOptions options;
   std::shared_ptr<const engine::CallerInfo> caller;
   if (!call.GetSleep(request, MaySleepOn::kYes, options, caller)) return;
+  engine::PipeOptionsRequest pipe;
+  const absl::Status status = Decode(request.options(), pipe);
+  if (!status.ok()) return call.Fail(status);
   // Copied, into pieces of a few KB: the pipe may keep any part of it, which
   // would otherwise keep the whole message.
   auto op = engine::MakeRef<engine::WriteOperation>(
       absl::Cord(absl::string_view(request.data())), /*writer=*/nullptr,
       call.home(), call.caller(), std::move(caller));
-  call.Sleep(op, call.engine().Write(request.name(), op, options),
+  call.Sleep(op, call.engine().Write(request.name(), op, options, pipe),
              &AnswerWrite);
+}
+
+void AnswerPoll(UnaryCall& call, engine::Operation& operation) {
+  const auto& op = static_cast<engine::PollOperation&>(operation);
+  v1::PollResponse response;
+  response.set_outcome(OutcomeOf(op.ending()));
+  response.set_in(op.events().in);
+  response.set_out(op.events().out);
+  response.set_hup(op.events().hup);
+  response.set_err(op.events().err);
+  response.set_slept(op.slept());
+  call.Reply(response);
+}
+
+void Poll(UnaryCall& call, const v1::PollRequest& request) {
+  engine::SleepOptions options;
+  std::shared_ptr<const engine::CallerInfo> caller;
+  if (!call.GetSleep(request, MaySleepOn::kNo, options, caller)) return;
+  auto op = engine::MakeRef<engine::PollOperation>(request.in(), request.out(),
+                                                   call.home(), call.caller(),
+                                                   std::move(caller));
+  call.Sleep(op, call.engine().Poll(request.name(), op, options), &AnswerPoll);
 }
 
 }  // namespace
@@ -82,7 +120,8 @@ void Write(UnaryCall& call, const v1::WriteRequest& request) {
 ServiceMethods PipesMethods() {
   return {v1::ReadRequest::descriptor()->file()->FindServiceByName("Pipes"),
           {Unary<v1::ReadRequest, &Read>("Read"),
-           Unary<v1::WriteRequest, &Write>("Write")},
+           Unary<v1::WriteRequest, &Write>("Write"),
+           Unary<v1::PollRequest, &Poll>("Poll")},
           {{"ReadStream", &MakeReadStream}, {"WriteStream", &MakeWriteStream}}};
 }
 

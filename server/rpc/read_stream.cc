@@ -47,6 +47,7 @@ class ReadStreamCall final : public StreamCall {
 
   std::unique_ptr<engine::PipeReader> reader_;
   uint64_t incarnation_ = 0;
+  bool packets_ = false;
   engine::SleepOptions sleep_;
   std::shared_ptr<const engine::CallerInfo> caller_;
   uint64_t left_bytes_ = std::numeric_limits<uint64_t>::max();  // of max_bytes
@@ -90,10 +91,14 @@ absl::Status ReadStreamCall::Open(const v1::ReadStreamRequest::Open& open) {
     }
     window_bytes_ = open.window_bytes();
   }
-  auto reader = engine().OpenReader(open.name(), Decode(open.options()));
+  engine::PipeOptionsRequest options;
+  status = Decode(open.options(), options);
+  if (!status.ok()) return status;
+  auto reader = engine().OpenReader(open.name(), options);
   if (!reader.ok()) return reader.status();
   reader_ = *std::move(reader);
   incarnation_ = reader_->pipe().incarnation();
+  packets_ = reader_->pipe().options().mode == engine::PipeMode::kPacket;
   read_up_to_ = offset_ = reader_->pipe().Stat().read_offset;
   v1::ReadStreamResponse response;
   response.set_offset(offset_);
@@ -117,7 +122,9 @@ void ReadStreamCall::ReadOn() {
   if (writing() || awaiting() || ending_ || finished() || gone()) return;
   if (!failure_.ok()) return FinishNow(failure_);
   if (left_bytes_ == 0) return End(v1::OUTCOME_DONE, /*broken=*/false);
-  uint64_t max_bytes = std::min(left_bytes_, kMessageBytes);
+  // A packet goes whole, however long: it bounds itself.
+  uint64_t max_bytes = std::min(
+      left_bytes_, packets_ ? engine().limits().message_bytes : kMessageBytes);
   if (window_bytes_.has_value()) {
     // Bytes of other readers lie between ours: the window counts offsets, so
     // what this reader may lose is less, never more.
@@ -127,7 +134,7 @@ void ReadStreamCall::ReadOn() {
       return FinishNow(engine::MakeError(
           EINVAL, "window_bytes: used up, and no more reports can come"));
     }
-    max_bytes = std::min(max_bytes, *window_bytes_ - outside);
+    if (!packets_) max_bytes = std::min(max_bytes, *window_bytes_ - outside);
   }
   auto op = engine::MakeRef<engine::ReadOperation>(max_bytes, reader_.get(),
                                                    home(), caller(), caller_);

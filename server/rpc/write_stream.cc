@@ -77,7 +77,10 @@ absl::Status WriteStreamCall::Open(const v1::WriteStreamRequest::Open& open) {
   if (status.ok()) status = MakeCallerInfo(context(), open.caller(), caller_);
   if (!status.ok()) return status;
   sleep_.call_deadline = CallDeadline(context());
-  auto writer = engine().OpenWriter(open.name(), Decode(open.options()));
+  engine::PipeOptionsRequest options;
+  status = Decode(open.options(), options);
+  if (!status.ok()) return status;
+  auto writer = engine().OpenWriter(open.name(), options);
   if (!writer.ok()) return writer.status();
   writer_ = *std::move(writer);
   opened_ = true;
@@ -120,6 +123,10 @@ void WriteStreamCall::Answer(engine::WriteOperation& op) {
   if (op.ending() != engine::Ending::kDone) {
     CloseHandle(/*clean=*/false);  // what was sent is not all there
     return End(OutcomeOf(op.ending()));
+  }
+  // Of a ring, where a write may be done in part.
+  if (absl::Cord rest = op.TakeRest(); !rest.empty()) {
+    return Append(std::move(rest));
   }
   Report();
   StartRead();

@@ -1,6 +1,7 @@
 // The command line, command by command: what each prints and how it ends. How
 // sleepers and pipes behave has tests of its own.
 
+#include <csignal>
 #include <sstream>
 #include <string>
 #include <tuple>
@@ -275,6 +276,57 @@ TEST_F(CliCommandsTest, CompletionsAreCompletedAwaitedAndReinitialised) {
                            {"build", "would block"}));
   EXPECT_TRUE(FailsClearly(Waitq({"await", "build", "--timeout", "10ms"}), 124,
                            {"build", "timed out after 10ms"}));
+}
+
+// --- send, recv, poll --------------------------------------------------------
+
+TEST_F(CliCommandsTest, SendAndRecvAreAJobQueueInTwoCommands) {
+  WaitqOk({"send", "jobs"}, "one\ntwo words\n\nthree");
+  EXPECT_EQ(WaitqOk({"recv", "jobs"}), "one\n");
+  EXPECT_EQ(WaitqOk({"recv", "jobs", "--count", "2"}), "two words\nthree\n");
+  EXPECT_TRUE(
+      FailsClearly(Waitq({"recv", "jobs", "--nonblock"}), 11, {"jobs"}));
+  WaitqOk({"send", "jobs", "a", "b c"});
+  EXPECT_EQ(WaitqOk({"recv", "jobs", "--count", "2"}), "a\nb c\n");
+}
+
+TEST_F(CliCommandsTest, RecvSleepsAndFollows) {
+  Process& follower = StartWaitq({"recv", "jobs", "--follow"});
+  AwaitSleepers("jobs", 1);
+  WaitqOk({"send", "jobs", "one"});
+  AwaitSleepers("jobs", 1);
+  WaitqOk({"send", "jobs", "two"});
+  AwaitSleepers("jobs", 1);
+  EXPECT_EQ(follower.Output(), "one\ntwo\n");
+  follower.Signal(SIGINT);
+  EXPECT_EQ(follower.WaitFor(), 130);
+}
+
+TEST_F(CliCommandsTest, RawPacketsAreKeptByteByByte) {
+  const std::string bytes("\0\n\xff\r\n\n", 6);
+  WaitqOk({"send", "jobs", "--raw"}, bytes);
+  EXPECT_EQ(WaitqOk({"recv", "jobs", "--raw"}), bytes);
+}
+
+TEST_F(CliCommandsTest, WhatIsNoPacketIsSaidSo) {
+  EXPECT_TRUE(FailsClearly(Waitq({"send", "jobs", ""}), 2, {"empty packets"}));
+  WaitqOk({"send", "jobs", "--raw"}, "");  // nothing is no packet
+  EXPECT_TRUE(
+      FailsClearly(Waitq({"send", "jobs", "--raw"}, std::string(70'000, 'x')),
+                   2, {"jobs", "longer than the pipe"}));
+  WaitqOk({"create", "stream", "--kind", "pipe"});
+  EXPECT_TRUE(FailsClearly(Waitq({"send", "stream", "x"}), 1,
+                           {"stream", "other options"}));
+}
+
+TEST_F(CliCommandsTest, PollPrintsWhatThereIs) {
+  EXPECT_EQ(WaitqOk({"poll", "p", "--in", "--out"}), "out\n");
+  Process& poll = StartWaitq({"poll", "p", "--in"});
+  AwaitSleepers("p", 1);
+  WaitqOk({"write", "p"}, "x");
+  EXPECT_EQ(poll.WaitFor(), 0);
+  EXPECT_THAT(poll.Output(), HasSubstr("in"));
+  EXPECT_THAT(WaitqOk({"poll", "p", "--in"}), "in hup\n");
 }
 
 TEST_F(CliCommandsTest, PsOfNobodyIsTheHeadingAlone) {

@@ -163,6 +163,10 @@ class Client {
                       const v1::ListTasksRequest& q, v1::ListTasksResponse* a) {
     return tasks_.List(context, q, a);
   }
+  grpc::Status Invoke(grpc::ClientContext* context, const v1::PollRequest& q,
+                      v1::PollResponse* a) {
+    return pipes_.Poll(context, q, a);
+  }
   grpc::Status Invoke(grpc::ClientContext* context, const v1::SignalRequest& q,
                       v1::SignalResponse* a) {
     return tasks_.Signal(context, q, a);

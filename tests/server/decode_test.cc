@@ -124,13 +124,41 @@ TEST(DecodeActionTest, EveryChangeOfTheMessageIsKnown) {
 }
 
 TEST(DecodePipeOptionsTest, WhatIsAbsentStaysAbsentAndZeroIsNotAbsent) {
-  const auto none = rpc::Decode(v1::PipeOptions());
+  engine::PipeOptionsRequest none;
+  ASSERT_TRUE(rpc::Decode(v1::PipeOptions(), none).ok());
   EXPECT_EQ(none.capacity_bytes, std::nullopt);
   EXPECT_EQ(none.atomic_max_bytes, std::nullopt);
-  const auto both = rpc::Decode(
-      FromText<v1::PipeOptions>("capacity_bytes: 0 atomic_max_bytes: 7"));
+  EXPECT_EQ(none.mode, std::nullopt);
+  EXPECT_EQ(none.profile, std::nullopt);
+  engine::PipeOptionsRequest both;
+  ASSERT_TRUE(rpc::Decode(FromText<v1::PipeOptions>(
+                              "capacity_bytes: 0 atomic_max_bytes: 7"),
+                          both)
+                  .ok());
   EXPECT_EQ(both.capacity_bytes, 0u);
   EXPECT_EQ(both.atomic_max_bytes, 7u);
+}
+
+TEST(DecodePipeOptionsTest, EveryModeAndProfileIsKnownAndNoOther) {
+  for (const auto& [mode, profile] :
+       {std::pair(v1::PIPE_MODE_STREAM, v1::PIPE_PROFILE_FIFO),
+        std::pair(v1::PIPE_MODE_PACKET, v1::PIPE_PROFILE_QUEUE),
+        std::pair(v1::PIPE_MODE_STREAM, v1::PIPE_PROFILE_SCULL)}) {
+    v1::PipeOptions message;
+    message.set_mode(mode);
+    message.set_profile(profile);
+    engine::PipeOptionsRequest options;
+    ASSERT_TRUE(rpc::Decode(message, options).ok());
+    EXPECT_EQ(rpc::EncodeMode(options.mode.value()), mode);
+    EXPECT_EQ(rpc::EncodeProfile(options.profile.value()), profile);
+  }
+  engine::PipeOptionsRequest options;
+  v1::PipeOptions unknown;
+  unknown.set_mode(static_cast<v1::PipeMode>(3));
+  EXPECT_FALSE(rpc::Decode(unknown, options).ok());
+  unknown.Clear();
+  unknown.set_profile(static_cast<v1::PipeProfile>(4));
+  EXPECT_FALSE(rpc::Decode(unknown, options).ok());
 }
 
 TEST(DecodeSleepStateTest, EveryStateIsKnown) {

@@ -458,6 +458,98 @@ TEST_P(WaitQueuesTest, ThenWakeWakesWhoWaitedForWhatThenDid) {
       FailsWith(grpc::StatusCode::INVALID_ARGUMENT, "EINVAL"));
 }
 
+// --- Pipes of packets, profiles, poll ----------------------------------------
+
+TEST_P(PipesTest, PacketsComeOneByOneAndWhole) {
+  const std::string packets = " options { mode: PIPE_MODE_PACKET }";
+  for (const char* data : {"one", "three"}) {
+    const auto write = Call<v1::WriteRequest>(
+        client(), absl::StrCat("name: 'jobs' data: '", data, "'", packets));
+    ASSERT_THAT(write.status, IsOk());
+  }
+  EXPECT_EQ(Call<v1::ReadRequest>(client(), "name: 'jobs'").response.data(),
+            "one");
+  EXPECT_THAT(
+      Call<v1::ReadRequest>(client(), "name: 'jobs' max_bytes: 4").status,
+      FailsWith(grpc::StatusCode::INVALID_ARGUMENT, "EMSGSIZE"));
+  EXPECT_EQ(Call<v1::ReadRequest>(client(), "name: 'jobs'").response.data(),
+            "three");
+  const v1::PipeStat stat = StatOf("jobs").pipe();
+  EXPECT_EQ(stat.mode(), v1::PIPE_MODE_PACKET);
+  EXPECT_EQ(stat.profile(), v1::PIPE_PROFILE_QUEUE);
+  EXPECT_THAT(Call<v1::ReadRequest>(
+                  client(), "name: 'jobs' options { mode: PIPE_MODE_STREAM }")
+                  .status,
+              FailsWith(grpc::StatusCode::ALREADY_EXISTS, "EEXIST"));
+}
+
+TEST_P(PipesTest, StreamsOfPacketsKeepTheirBorders) {
+  WriteStream writer(client(), "name: 'p' options { mode: PIPE_MODE_PACKET }");
+  for (const size_t n : {size_t{1}, size_t{7}, size_t{60'000}}) {
+    ASSERT_TRUE(writer.Write(std::string(n, 'x')));
+  }
+  ReadStream reader(client(), "name: 'p' max_bytes: 60008");
+  std::vector<size_t> sizes;
+  while (const auto response = reader.Next()) {
+    if (!response->data().empty()) sizes.push_back(response->data().size());
+  }
+  EXPECT_THAT(sizes, ElementsAre(1u, 7u, 60'000u));
+  EXPECT_THAT(reader.Finish(), IsOk());
+  EXPECT_THAT(writer.Close(), IsOk());
+}
+
+TEST_P(PipesTest, AStreamIntoARingWritesItAllInParts) {
+  const std::string options =
+      "name: 'ring' options { profile: PIPE_PROFILE_SCULL capacity_bytes: 7 }";
+  WriteStream writer(client(), options);
+  const std::string text = "all of this goes through six bytes";
+  ASSERT_TRUE(writer.Write(text));
+  std::string read;
+  while (read.size() < text.size()) {
+    const auto part = Call<v1::ReadRequest>(client(), "name: 'ring'");
+    ASSERT_THAT(part.status, IsOk());
+    ASSERT_LE(part.response.data().size(), 6u);
+    read += part.response.data();
+  }
+  EXPECT_EQ(read, text);
+  EXPECT_THAT(writer.Close(), IsOk());
+  EXPECT_EQ(writer.last().accepted_bytes(), text.size());
+}
+
+TEST_P(PipesTest, ReadWaitsForItsLeastSize) {
+  Pending<v1::ReadRequest> read(client(), "name: 'p' min_bytes: 4");
+  AwaitAsleep(1);
+  WriteNow("p", "abc");
+  WriteNow("p", "de");
+  ASSERT_THAT(read.status(), IsOk());
+  EXPECT_EQ(read.response().data(), "abcde");
+  for (const char* text :
+       {"name: 'p' min_bytes: 0", "name: 'p' min_bytes: 5 max_bytes: 4",
+        "name: 'p' min_bytes: 65537 max_bytes: 100000"}) {
+    EXPECT_THAT(Call<v1::ReadRequest>(client(), text).status,
+                FailsWith(grpc::StatusCode::INVALID_ARGUMENT, "EINVAL"));
+  }
+}
+
+TEST_P(PipesTest, PollSleepsUntilSomethingCanBeDone) {
+  Pending<v1::PollRequest> poll(client(), "name: 'p' in: true");
+  AwaitAsleep(1);
+  EXPECT_EQ(Sleepers("p").at(0).condition(), "poll in");
+  WriteNow("p", "x");
+  ASSERT_THAT(poll.status(), IsOk());
+  EXPECT_TRUE(poll.response().in());
+  EXPECT_FALSE(poll.response().out()) << "it was not asked for";
+  EXPECT_TRUE(poll.response().slept());
+  EXPECT_EQ(ReadNow("p").data(), "x");
+  const auto none =
+      Call<v1::PollRequest>(client(), "name: 'p' in: true nonblock: true");
+  EXPECT_EQ(none.response.outcome(), v1::OUTCOME_WOULD_BLOCK);
+  WriteStream writer(client(), "name: 'p'");
+  EXPECT_THAT(writer.Close(), IsOk());
+  const auto hup = Call<v1::PollRequest>(client(), "name: 'p' in: true");
+  EXPECT_TRUE(hup.response.hup());
+}
+
 class TasksTest : public EverywhereTest {};
 WAITQ_TEST_EVERYWHERE(TasksTest);
 

@@ -219,6 +219,13 @@ TEST(ParsePrefixTest, MayBeNothing) {
   EXPECT_FALSE(ParsePrefix("*").ok());
 }
 
+TEST(ParseProfileTest, NamesTheThree) {
+  EXPECT_EQ(ParseProfile("fifo").value(), PipeProfile::kFifo);
+  EXPECT_EQ(ParseProfile("queue").value(), PipeProfile::kQueue);
+  EXPECT_EQ(ParseProfile("scull").value(), PipeProfile::kScull);
+  ExpectRefused(ParseProfile, "fifo queue scull", {"FIFO", "", "pipe"});
+}
+
 TEST(ParseKindTest, NamesTheThree) {
   EXPECT_EQ(ParseKind("queue").value(), ObjectKind::kWaitQueue);
   EXPECT_EQ(ParseKind("completion").value(), ObjectKind::kCompletion);
