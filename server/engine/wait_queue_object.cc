@@ -64,14 +64,13 @@ void WaitQueueObject::WakeLocked(const WakeOptions& options, WakeResult& result,
                                  DoneList& done) {
   Walker walker{*this, done, options.key};
   const int wake_flags = options.sync ? kWakeSync : 0;
-  const auto walk = [&] {
+  for (int walks = 0; walks < 2; ++walks) {
     result.woken_exclusive +=
         line_.Walk(options.mode, options.nr, wake_flags, &walker);
-  };
-  walk();
-  // Once, however many asked for it, and whoever asks for it in this one: two
-  // that undo each other's `then` would go on for ever.
-  if (walker.once_more) walk();
+    // Twice, however many asked for it, and whoever asks for it in the second:
+    // two that undo each other's `then` would go on for ever.
+    if (!walker.once_more) break;
+  }
   result.woken = walker.woken;
 }
 
