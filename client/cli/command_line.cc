@@ -54,6 +54,7 @@ absl::StatusOr<CommandLine> ParseCommandLine(
   AddPipeCommands(app, line.command);
   AddMessageCommands(app, line.command);
   AddObjectCommands(app, line.command);
+  AddUntilCommand(app, line.command);
   try {
     // CLI11 takes them from the back.
     std::reverse(arguments.begin(), arguments.end());

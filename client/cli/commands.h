@@ -35,6 +35,8 @@ void AddCompletionCommands(CLI::App& app, Command& command);
 void AddPipeCommands(CLI::App& app, Command& command);
 // send recv poll
 void AddMessageCommands(CLI::App& app, Command& command);
+// until
+void AddUntilCommand(CLI::App& app, Command& command);
 // create ls stat rm ps kill
 void AddObjectCommands(CLI::App& app, Command& command);
 

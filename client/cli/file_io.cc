@@ -48,6 +48,12 @@ absl::Status StopEvent::WaitFor(int fd, short events) const {
   return absl::OkStatus();
 }
 
+bool StopEvent::SleepFor(absl::Duration duration) const {
+  pollfd polled = {.fd = fd_, .events = POLLIN, .revents = 0};
+  const timespec timeout = absl::ToTimespec(duration);
+  return ppoll(&polled, 1, &timeout, nullptr) == 0;
+}
+
 absl::StatusOr<size_t> ReadSome(int fd, char* buffer, size_t size,
                                 const StopEvent& stop) {
   while (true) {

@@ -11,6 +11,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
 
 namespace waitq::cli {
 
@@ -26,6 +27,9 @@ class StopEvent {
   // Waits until `fd` is ready for `events` (as poll(2) has them): OK. Or until
   // the stop: CANCELLED.
   absl::Status WaitFor(int fd, short events) const;
+
+  // Sleeps; false if the stop came first.
+  bool SleepFor(absl::Duration duration) const;
 
  private:
   const int fd_;

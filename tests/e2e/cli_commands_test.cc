@@ -2,6 +2,7 @@
 // sleepers and pipes behave has tests of its own.
 
 #include <csignal>
+#include <cstdio>
 #include <sstream>
 #include <string>
 #include <tuple>
@@ -327,6 +328,42 @@ TEST_F(CliCommandsTest, PollPrintsWhatThereIs) {
   EXPECT_EQ(poll.WaitFor(), 0);
   EXPECT_THAT(poll.Output(), HasSubstr("in"));
   EXPECT_THAT(WaitqOk({"poll", "p", "--in"}), "in hup\n");
+}
+
+// --- until -------------------------------------------------------------------
+
+TEST_F(CliCommandsTest, UntilRunsACommandUntilItSucceeds) {
+  const std::string file = testing::TempDir() + "/until";
+  std::remove(file.c_str());
+  // It counts its own runs, and succeeds in the third.
+  const std::string script =
+      "echo x >>" + file + "; test $(wc -l <" + file + ") -eq 3";
+  WaitqOk({"until", "--every", "1ms", "--", "sh", "-c", script});
+}
+
+TEST_F(CliCommandsTest, UntilEndsAsTimeoutAndShellsDo) {
+  EXPECT_TRUE(FailsClearly(
+      Waitq({"until", "--timeout", "20ms", "--every", "5ms", "--", "false"}),
+      124, {"false", "timed out after 20ms"}));
+  EXPECT_TRUE(FailsClearly(Waitq({"until", "--", "no-such-command"}), 127,
+                           {"no-such-command", "No such file"}));
+  EXPECT_TRUE(FailsClearly(Waitq({"until", "--", "/etc/passwd"}), 126,
+                           {"/etc/passwd", "denied"}));
+  EXPECT_TRUE(FailsClearly(Waitq({"until"}), 2, {"CMD"}));
+}
+
+TEST_F(CliCommandsTest, UntilIsRunOnceMoreWhenTheTimeIsOver) {
+  WaitqOk({"until", "--timeout", "0", "--", "true"});
+}
+
+TEST_F(CliCommandsTest, UntilHandsASignalOn) {
+  Process& until = StartWaitq({"until", "--", "sh", "-c",
+                               "trap 'echo told; exit 1' TERM; echo up; "
+                               "while :; do sleep 0.01; done"});
+  ASSERT_TRUE(until.AwaitLine("up").has_value());
+  until.Signal(SIGTERM);
+  EXPECT_EQ(until.WaitFor(), 143);
+  EXPECT_THAT(until.Output(), HasSubstr("told"));
 }
 
 TEST_F(CliCommandsTest, PsOfNobodyIsTheHeadingAlone) {
