@@ -10,9 +10,13 @@
 #include <cstdlib>
 #include <ctime>
 #include <memory>
+#include <optional>
 #include <string>
+#include <utility>
 
 #include "CLI/CLI.hpp"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/clock.h"
@@ -20,6 +24,7 @@
 #include "google/protobuf/stubs/logging.h"
 #include "grpc/support/log.h"
 #include "server/rpc/server.h"
+#include "server/state_file.h"
 #include "spdlog/sinks/stdout_color_sinks.h"
 #include "spdlog/spdlog.h"
 
@@ -31,6 +36,7 @@ constexpr int kUsageError = 2;
 struct Flags {
   rpc::ServerOptions server;
   std::string grace = "10s";
+  std::string state_file;
   bool verbose = false;
 };
 
@@ -50,6 +56,9 @@ void AddFlags(CLI::App& app, Flags& flags) {
   app.add_option("--grace", flags.grace,
                  "After SIGTERM, how long readers may take to empty the pipes")
       ->capture_default_str();
+  app.add_option("--state-file", flags.state_file,
+                 "Keeps the last generation here, so that generations rise "
+                 "across a restart though the clock was set back");
   app.add_flag("--verbose", flags.verbose, "Log what gRPC says, too");
 
   // CLI11 would take -1 for the largest number, and so would it a larger one.
@@ -166,6 +175,12 @@ void Drain(rpc::Server& server, absl::Duration grace, const sigset_t& stop) {
   spdlog::info("stopped");
 }
 
+// What goes wrong with the state file after the start ends nothing: the wall
+// clock is still there.
+void Log(const absl::Status& status) {
+  if (!status.ok()) spdlog::error("{}", std::string(status.message()));
+}
+
 int Run(int argc, char** argv) {
   // Debian's abseil checks lock orders at each lock, and aborts.
   absl::SetMutexDeadlockDetectionMode(absl::OnDeadlockCycle::kIgnore);
@@ -199,14 +214,25 @@ int Run(int argc, char** argv) {
   sigaddset(&stop, SIGINT);
   pthread_sigmask(SIG_BLOCK, &stop, nullptr);
 
+  std::optional<StateFile> state;
+  if (!flags.state_file.empty()) {
+    absl::StatusOr<StateFile> opened = StateFile::Open(flags.state_file);
+    if (!opened.ok()) return Fail(std::string(opened.status().message()));
+    flags.server.first_generation = opened->first_generation();
+    state = *std::move(opened);
+  }
   auto server = rpc::Server::Start(flags.server);
   if (!server.ok()) return Fail(std::string(server.status().message()));
   std::printf("waitqd listening on %s\n", (*server)->address().c_str());
   std::fflush(stdout);
 
   MemoryKeeper memory((*server)->engine());
-  while (WaitForSignal(stop, absl::Seconds(1)) == 0) memory.Tick();
+  while (WaitForSignal(stop, absl::Seconds(1)) == 0) {
+    memory.Tick();
+    if (state) Log(state->KeepAhead((*server)->engine().generation()));
+  }
   Drain(**server, grace, stop);
+  if (state) Log(state->Close((*server)->engine().generation()));
   return 0;
 }
 

@@ -162,6 +162,8 @@ class Engine {
   // the start.
   uint64_t asleep() const { return shared_.sleepers.used(); }
   uint64_t ended() const { return shared_.ended; }
+  // The generation of the last change.
+  uint64_t generation() const { return shared_.generation; }
 
  private:
   // The T of that name, made if it is not there. It may be removed at any

@@ -26,7 +26,8 @@ constexpr int kArmedCalls = 2;
 
 // A generation higher than those of a server that ran here before, as long as
 // the wall clock was not set back.
-uint64_t FirstGeneration() {
+uint64_t FirstGeneration(const ServerOptions& options) {
+  if (options.first_generation > 0) return options.first_generation;
   return static_cast<uint64_t>(absl::ToUnixNanos(absl::Now()));
 }
 
@@ -61,7 +62,7 @@ void SetThreadBounds(grpc::ServerBuilder& builder) {
 
 Server::Server(const ServerOptions& options)
     : timers_(&Clock::Real()),
-      engine_(options.limits, &timers_, FirstGeneration()),
+      engine_(options.limits, &timers_, FirstGeneration(options)),
       timer_thread_(&timers_) {
   methods_.push_back(WaitQueuesMethods());
   methods_.push_back(CompletionsMethods());

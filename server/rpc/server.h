@@ -3,6 +3,7 @@
 #ifndef WAITQ_SERVER_RPC_SERVER_H_
 #define WAITQ_SERVER_RPC_SERVER_H_
 
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <vector>
@@ -26,6 +27,8 @@ struct ServerOptions {
   bool insecure = false;
   // Completion queues, with a thread each; 0: as many as suit the machine.
   int queues = 0;
+  // Generations begin above it; 0: at the wall clock, in nanoseconds.
+  uint64_t first_generation = 0;
   engine::Limits limits;
 };
 

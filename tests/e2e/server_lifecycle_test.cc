@@ -3,7 +3,10 @@
 #include <signal.h>
 #include <sys/socket.h>
 
+#include <cstdint>
 #include <filesystem>
+#include <fstream>
+#include <string>
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -183,6 +186,23 @@ TEST_F(ServerLifecycleTest, KilledServerEndsTheSleepers) {
   EXPECT_EQ(waiter.WaitFor(), 1) << waiter.Errors();
   EXPECT_THAT(waiter.Errors(), HasSubstr(server().address()));
   ForgetServer();
+}
+
+TEST_F(ServerLifecycleTest, GenerationsRiseAcrossAKillWithAStateFile) {
+  TemporaryFolder folder;
+  const std::string file = folder.Path("state");
+  // As if the clock had been set back since.
+  std::ofstream(file) << (uint64_t{1} << 62) << "\n";
+  uint64_t last = uint64_t{1} << 62;
+  for (int run = 0; run < 3; ++run) {
+    StartServer("127.0.0.1:0", {"--state-file", file});
+    WaitqOk({"store", "flag", "1"});
+    const uint64_t generation = Stat("flag").generation();
+    EXPECT_GT(generation, last);
+    last = generation;
+  }
+  EXPECT_TRUE(FailsClearly(Waitqd({"--state-file", "/no/such/folder/s"}), 2,
+                           {"/no/such/folder/s"}));
 }
 
 TEST_F(ServerLifecycleTest, ARestartedServerKnowsNothingAndWorks) {
