@@ -1,7 +1,5 @@
 #include "core/completion.h"
 
-#include <algorithm>
-
 #include "core/pause.h"
 #include "core/wake_batch.h"
 
@@ -87,7 +85,7 @@ Ticks Completion::WaitFor(TaskState state, Ticks timeout) {
     }
   }
   mu_.Unlock();
-  return std::max<Ticks>(left, 1);
+  return left == 0 ? 1 : left;
 }
 
 }  // namespace waitq

@@ -30,9 +30,9 @@ namespace waitq {
 // Blocking: only the Wait…() methods sleep.
 // Ordering: what was done before Complete() is visible after the wait it ends.
 // Destruction: when nobody waits (a check failure) and nobody is still to
-// complete it. A thread that returned from a successful wait, or saw Done(),
-// may destroy it at once: the completer does not touch it any more. One whose
-// wait timed out or was interrupted may not.
+// complete it. A thread that returned from a successful wait, or saw
+// TryWait() or Done() return true, may destroy it at once: the completer does
+// not touch it any more. One whose wait timed out or was interrupted may not.
 class Completion {
  public:
   constexpr Completion() = default;  // init_completion(); may be constinit

@@ -175,11 +175,15 @@ void Fifo::DropFileLocked() {
 // --- Reading and writing -----------------------------------------------------
 
 int64_t Fifo::Read(const FifoFile& file, char* buffer, size_t n) {
-  if (n == 0) return 0;
   int64_t result = 0;
   bool slept = false;
   bool freed_slot = false;
   mu_.Lock();
+  if ((file.flags_ & kRead) == 0 || n == 0) {
+    result = (file.flags_ & kRead) == 0 ? -EBADF : 0;
+    mu_.Unlock();
+    return result;
+  }
   for (;;) {
     if (!state_.empty()) {
       const bool was_full = state_.full();
@@ -218,7 +222,6 @@ int64_t Fifo::Read(const FifoFile& file, char* buffer, size_t n) {
 }
 
 int64_t Fifo::Write(const FifoFile& file, const char* data, size_t n) {
-  if (n == 0) return 0;
   ThreadTask& task = Task::Current();
   const bool whole = n <= kPipeBuf;
   size_t written = 0;
@@ -226,6 +229,11 @@ int64_t Fifo::Write(const FifoFile& file, const char* data, size_t n) {
   bool slept = false;
   bool first = true;
   mu_.Lock();
+  if ((file.flags_ & kWrite) == 0 || n == 0) {
+    error = (file.flags_ & kWrite) == 0 ? -EBADF : 0;
+    mu_.Unlock();
+    return error;
+  }
   bool was_empty = state_.empty();
   for (;;) {
     if (readers_ == 0) {

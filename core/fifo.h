@@ -10,9 +10,10 @@
 //     interleave with others, and may be cut short by a signal.
 //   * A read takes what is there. It waits only for the first byte; with no
 //     writers it is the end of file, 0.
-//   * A write without readers sends SIGPIPE to its thread's task, and is
-//   -EPIPE;
-//     or the count, if some bytes were written already.
+//   * A write without readers sends SIGPIPE to its thread's task and is -EPIPE,
+//     or the count, if some bytes were written already. (SIGPIPE is fatal
+//     unless the task handles, ignores or blocks it: its sleeps then end at
+//     once.)
 //   * Reading and writing wait exclusively, in line. Who slept and leaves
 //     something behind wakes the next in line.
 //   * Open waits for the other side to be opened; it need not stay open. The
@@ -25,6 +26,7 @@
 #define WAITQ_CORE_FIFO_H_
 
 #include <atomic>
+#include <cerrno>
 #include <cstddef>
 #include <cstdint>
 
@@ -128,30 +130,35 @@ class FifoFile final : public Pollable {
 
   bool is_open() const { return fifo_ != nullptr; }
 
-  // read(), write(). The file must be open that way. 0 bytes are always 0.
-  // -EAGAIN with kNonblock, where it would wait.
+  // read(), write(). 0 bytes are always 0. -EBADF if it is not open, or not
+  // that way; -EAGAIN with kNonblock, where it would wait.
   [[nodiscard]] int64_t Read(char* buffer, size_t n) {
-    return fifo_->Read(*this, buffer, n);
+    return is_open() ? fifo_->Read(*this, buffer, n) : -EBADF;
   }
   [[nodiscard]] int64_t Write(const char* data, size_t n) {
-    return fifo_->Write(*this, data, n);
+    return is_open() ? fifo_->Write(*this, data, n) : -EBADF;
   }
+  // kPollNval if it is not open.
   PollEvents Poll(PollTable* table) override {
-    return fifo_->Poll(*this, table);
+    return is_open() ? fifo_->Poll(*this, table) : kPollNval;
   }
 
   // close(): wakes all of the other side if this was the last of its own. Does
   // nothing if the file is not open.
   void Close();
 
-  // O_NONBLOCK from now on, or not; also for who sleeps, once woken.
-  void set_nonblock(bool nonblock) { fifo_->SetNonblock(*this, nonblock); }
+  // O_NONBLOCK from now on, or not; also for who sleeps, once woken. Nothing if
+  // it is not open.
+  void set_nonblock(bool nonblock) {
+    if (is_open()) fifo_->SetNonblock(*this, nonblock);
+  }
 
  private:
   friend class Fifo;
 
   Fifo* fifo_ = nullptr;
-  uint32_t flags_ = 0;  // under the FIFO's lock
+  // These are guarded by the FIFO's lock.
+  uint32_t flags_ = 0;
   // Opened to read, with kNonblock and without writers: no HUP until one came.
   // The count of writers' opens at that moment, or none.
   uint32_t hup_after_opens_ = 0;

@@ -24,7 +24,7 @@ int PollTable::PollWake(WaitEntry& entry, TaskState mode, int wake_flags,
   if (events != 0 && (events & own.events) == 0) return 0;
   // Latched before the state is read; Sleep() sets its state before it reads
   // the latch. So a wake between look and sleep is not lost.
-  own.table.triggered_.store(true, std::memory_order_seq_cst);
+  own.table.triggered_.exchange(true, std::memory_order_seq_cst);
   return DefaultWakeFunction(entry, mode, wake_flags, nullptr);
 }
 
@@ -37,7 +37,7 @@ bool PollTable::Sleep(absl::Time deadline) {
     in_time = task_.ScheduleUntil(deadline) > 0;
   }
   task_.SetRunning();
-  // With a full barrier: the looks that follow see what was done before the
+  // Both sides exchange: the looks that follow see what was done before every
   // wake that is forgotten here.
   triggered_.exchange(false, std::memory_order_seq_cst);
   return in_time;
@@ -49,7 +49,7 @@ namespace {
 int LookAtAll(std::span<PollRequest> requests, PollTable& table) {
   int found = 0;
   for (PollRequest& request : requests) {
-    const PollEvents wanted = request.events | kPollErr | kPollHup;
+    const PollEvents wanted = request.events | kPollErr | kPollHup | kPollNval;
     table.set_events(wanted);
     request.revents = request.file->Poll(&table) & wanted;
     if (request.revents == 0) continue;
@@ -63,6 +63,7 @@ int LookAtAll(std::span<PollRequest> requests, PollTable& table) {
 
 int Poll(std::span<PollRequest> requests, Ticks timeout) {
   ThreadTask& task = Task::Current();
+  if (timeout < 0) timeout = kMaxScheduleTimeout;
   const absl::Time deadline = task.DeadlineAfter(timeout);
   PollTable table;
   bool in_time = timeout > 0;

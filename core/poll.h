@@ -32,6 +32,9 @@ class PollTable {
   // poll_wait(): enters `queue`, not exclusive, unless entering is over.
   void Enter(WaitQueue& queue);
 
+  // Whether Enter() enters: in the first round of looks only.
+  bool entering() const { return entering_; }
+
   // For Poll(): the events that the next Enter() is for, and whether to enter.
   void set_events(PollEvents events) { events_ = events; }
   void StopEntering() { entering_ = false; }
@@ -78,14 +81,14 @@ class Pollable {
 
 struct PollRequest {
   Pollable* file;
-  PollEvents events;   // kPollErr and kPollHup are always added
+  PollEvents events;   // kPollErr, kPollHup and kPollNval are always added
   PollEvents revents;  // the answer
 };
 
 // poll(): waits until an event is there that is asked for, `timeout` ticks at
-// most (kMaxScheduleTimeout: for ever; 0: only looks). Returns the number of
-// requests with events; 0 if it timed out; -kErestartRestartblock if there are
-// none and a signal is pending. The files must live until it returns.
+// most (negative, or kMaxScheduleTimeout: for ever; 0: only looks). Returns the
+// number of requests with events; 0 if it timed out; -kErestartRestartblock if
+// there are none and a signal is pending. The files must live until it returns.
 [[nodiscard]] int Poll(std::span<PollRequest> requests, Ticks timeout);
 
 }  // namespace waitq

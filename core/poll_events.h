@@ -10,8 +10,9 @@ namespace waitq {
 using PollEvents = uint32_t;
 inline constexpr PollEvents kPollIn = 0x0001;
 inline constexpr PollEvents kPollOut = 0x0004;
-inline constexpr PollEvents kPollErr = 0x0008;  // always asked for
-inline constexpr PollEvents kPollHup = 0x0010;  // always asked for
+inline constexpr PollEvents kPollErr = 0x0008;   // always asked for
+inline constexpr PollEvents kPollHup = 0x0010;   // always asked for
+inline constexpr PollEvents kPollNval = 0x0020;  // not open; always asked for
 inline constexpr PollEvents kPollRdNorm = 0x0040;
 inline constexpr PollEvents kPollWrNorm = 0x0100;
 // What is polled goes away: to wake functions only.

@@ -5,8 +5,7 @@
 //     writes stop where it wraps. Partial ones are normal; nothing is atomic.
 //   * No end of file and no broken pipe: without writers a reader waits.
 //   * Every open loses what was unread.
-//   * Nobody waits in line: each wake-up wakes all, and all but one sleep
-//   again.
+//   * Nobody waits in line: each wake-up wakes all; all but one sleep again.
 //   * A read that is interrupted when data is there returns the data. A write
 //     that is interrupted when space is there returns -kErestartsys.
 //

@@ -77,6 +77,7 @@ uint64_t Task::Deliverable() const {
 }
 
 bool Task::PostSignal(int signal) {
+  WAITQ_CHECK(signal >= 1 && signal <= 64, "there is no such signal");
   if (IsIgnored(signal)) return false;
   uint64_t bits = SignalSet::Of(signal).bits();
   // As the kernel: a fatal signal becomes a SIGKILL, which killable sleeps see.

@@ -80,6 +80,10 @@ struct SignalDispositions {
   SignalSet handled;
 };
 
+// Destruction: when nobody can wake it or send it a signal any more, and its
+// entries and timers are out of their queues. A thread's task goes with its
+// thread: who sends it a signal has to keep the thread from ending.
+//
 // Thread safety: any thread may call TryToWake(), PostSignal(), SendSignal()
 // and the readers; the rest is for the task itself (for the thread whose task
 // it is; for a remote operation, under the lock of the object it sleeps on).
@@ -118,8 +122,8 @@ class Task {
   // stored is seen by the sleeper's test, or the sleeper's state is seen here.
   bool TryToWake(TaskState mode);
 
-  // Marks a signal as pending, unless it is ignored. True if it ends a sleep in
-  // the state that the task is in: the caller then has to wake it.
+  // Marks a signal, 1 to 64, as pending, unless it is ignored. True if it ends
+  // a sleep in the state that the task is in: the caller then has to wake it.
   bool PostSignal(int signal);
 
   // Sends a signal: PostSignal(), and wakes the task if that ends its sleep.
@@ -133,7 +137,9 @@ class Task {
   // The pending signal of the lowest number that is not blocked; 0 if none.
   int NextPendingSignal() const;
 
-  // Takes a pending signal away, as its delivery would.
+  // Takes a pending signal away, as its delivery would. One that is fatal has
+  // made SIGKILL pending too, which stays: a task goes on living only after
+  // signals that it handles, ignores or blocks (SIGPIPE: see core/fifo.h).
   void ClearSignal(int signal);
 
  protected:
@@ -162,7 +168,7 @@ class alignas(64) ThreadTask : public Task {
   SignalDispositions& dispositions() { return own_dispositions_; }
 
   // Where this thread's timed sleeps arm their timers; Timers::Real() unless a
-  // test sets another one.
+  // test sets another one, which must outlive those sleeps. For the thread.
   Timers& timers() { return *timers_; }
   void set_timers(Timers* timers) { timers_ = timers; }
 
@@ -170,6 +176,11 @@ class alignas(64) ThreadTask : public Task {
   // come, before it calls the kernel: 0, the default, as the kernel's own; 16
   // is what std::atomic::wait() does. Burns a processor for lower latency.
   void set_spins(int looks) { spins_ = looks; }
+
+  // Whether the thread sleeps in the kernel, or is about to.
+  bool parked() const {
+    return (state_.load(std::memory_order_relaxed) & kParked) != 0;
+  }
 
   // schedule(): sleeps until the state is running. Returns at once if it is
   // already, or if a signal is pending that the state admits. A check failure

@@ -21,7 +21,7 @@ namespace waitq {
 using Ticks = int64_t;
 inline constexpr absl::Duration kTick = absl::Microseconds(100);
 
-// A node that the owner embeds or keeps on its stack; 40 bytes.
+// A node that the owner embeds or keeps on its stack; 32 bytes.
 //
 // Ownership: the caller's. It must stay alive until it has fired or Cancel()
 // has returned true; see Timers::CancelSync for one on a stack.
@@ -47,7 +47,7 @@ class Timer {
 // The wheel itself. Not thread-safe: Timers puts a lock around it.
 class TimerWheel {
  public:
-  // `now`: what the first Advance() counts from.
+  // `now`: the tick at which it begins; PopExpired() never gets an earlier one.
   explicit TimerWheel(Ticks now);
   // No timer may be armed.
   ~TimerWheel();

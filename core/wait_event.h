@@ -4,7 +4,8 @@
 // wakes the queue. The condition is called at least once, before anything else:
 // if it is true the call returns success without queueing, sleeping or looking
 // at signals. It may be called any number of times, also while the thread is
-// about to sleep, so it must be cheap and must not sleep itself.
+// about to sleep, so it must be cheap, and must neither sleep nor throw.
+// (Nothing in core throws, or lets exceptions pass.)
 //
 // What ends a sleep besides its condition is in the name, or in the state:
 //   plain, Idle     nothing

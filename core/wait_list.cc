@@ -53,6 +53,7 @@ void WaitList::AddTail(WaitEntry& entry) {
 }
 
 void WaitList::Remove(WaitEntry& entry) {
+  WAITQ_CHECK(!IsNull(entry), "a wait entry is removed that was not added");
   WaitLink* const next = entry.next.load(kRelaxed);
   WaitLink* const prev = entry.prev.load(kRelaxed);
   prev->next.store(next, kRelaxed);
@@ -77,7 +78,7 @@ int WaitList::Walk(TaskState mode, int nr, int wake_flags, void* key) {
     if (woken < 0) break;
     if (woken > 0 && exclusive) {
       ++woken_exclusive;
-      if (--nr == 0) break;
+      if (nr > 0 && --nr == 0) break;
     }
   }
   return woken_exclusive;

@@ -25,6 +25,7 @@ inline constexpr int kWakeSync = 0x10;  // the waker is about to sleep: a hint
 //   < 0: stop the walk; this entry was not woken
 //     0: not woken (wrong state, condition false, key that does not match)
 //   > 0: woken; if the entry is exclusive it uses up one of the walk's `nr`
+// To wake its own queue is a deadlock.
 using WakeFunction = int (*)(WaitEntry& entry, TaskState mode, int wake_flags,
                              void* key);
 
@@ -45,7 +46,7 @@ struct WaitLink {
   std::atomic<WaitLink*> prev;
 };
 
-// A sleeper's node; 48 bytes. Embedded in whatever sleeps, or on its stack.
+// A sleeper's node; 40 bytes. Embedded in whatever sleeps, or on its stack.
 //
 // Ownership: the sleeper's. It must not die while queued.
 // Thread safety: guarded by the lock of the line that it stands in.

@@ -40,6 +40,7 @@ void WaitQueue::AddPriority(WaitEntry& entry) {
 
 int WaitQueue::AddPriorityExclusive(WaitEntry& entry) {
   MutexLock lock(&mu_);
+  WAITQ_CHECK(!entry.queued(), "a wait entry is queued twice");
   SetFlag(entry, WaitEntry::kExclusive | WaitEntry::kPriority);
   const WaitEntry* const first = list_.First();
   if (first != nullptr && (first->flags() & WaitEntry::kPriority) != 0) {
@@ -65,8 +66,6 @@ void WaitQueue::AddTailExclusiveLocked(WaitEntry& entry) {
 
 void WaitQueue::Remove(WaitEntry& entry) {
   MutexLock lock(&mu_);
-  WAITQ_CHECK(!WaitList::IsNull(entry),
-              "a wait entry is removed that was not added");
   WaitList::Remove(entry);
   WaitList::SetNull(entry);
 }
@@ -74,6 +73,7 @@ void WaitQueue::Remove(WaitEntry& entry) {
 // --- Waking ------------------------------------------------------------------
 
 bool WaitQueue::WakeUpPollfree() {
+  const WakeBatch let_go_unlocked;
   MutexLock lock(&mu_);
   WakeLocked(kNormal, 0, 0, PollKey(kPollHup | kPollFree));
   return list_.empty();

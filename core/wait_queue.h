@@ -80,15 +80,23 @@ class WaitQueue {
   void Remove(WaitEntry& entry) ABSL_LOCKS_EXCLUDED(mu_);
 
   // --- Waking ----------------------------------------------------------------
-  // Each wakes every non-exclusive sleeper, and the first exclusive ones that
-  // could be woken: one, `nr`, or all (also for nr <= 0). Each returns how many
-  // exclusive ones were woken. A sleeper that is running already counts as not
-  // woken: the walk goes on to the next. Waking oneself is legal.
+  // Each walks the line from its first to its last sleeper, and stops when it
+  // has woken so many exclusive ones: one, `nr`, or never (all; also for
+  // nr <= 0). Returns how many exclusive ones that were. Non-exclusive sleepers
+  // stand in front of exclusive ones, unless somebody has queued them
+  // otherwise (the …Locked forms); one behind the last that was woken is
+  // missed. A sleeper that is running already counts as not woken. Waking
+  // oneself is legal. Threads go on when the lock is released; from …Locked
+  // forms at once, unless the caller has a WakeBatch.
 
   // wake_up(): sleepers in any state.
-  int WakeUp() { return Wake(kNormal, 1, 0, nullptr); }
-  int WakeUpNr(int nr) { return Wake(kNormal, nr, 0, nullptr); }
-  int WakeUpAll() { return Wake(kNormal, 0, 0, nullptr); }
+  int WakeUp() ABSL_LOCKS_EXCLUDED(mu_) { return Wake(kNormal, 1, 0, nullptr); }
+  int WakeUpNr(int nr) ABSL_LOCKS_EXCLUDED(mu_) {
+    return Wake(kNormal, nr, 0, nullptr);
+  }
+  int WakeUpAll() ABSL_LOCKS_EXCLUDED(mu_) {
+    return Wake(kNormal, 0, 0, nullptr);
+  }
   int WakeUpLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
     return WakeLocked(kNormal, 1, 0, nullptr);
   }
@@ -97,30 +105,36 @@ class WaitQueue {
   }
 
   // wake_up_interruptible(): passes over sleepers in other states.
-  int WakeUpInterruptible() { return Wake(kInterruptible, 1, 0, nullptr); }
-  int WakeUpInterruptibleNr(int nr) {
+  int WakeUpInterruptible() ABSL_LOCKS_EXCLUDED(mu_) {
+    return Wake(kInterruptible, 1, 0, nullptr);
+  }
+  int WakeUpInterruptibleNr(int nr) ABSL_LOCKS_EXCLUDED(mu_) {
     return Wake(kInterruptible, nr, 0, nullptr);
   }
-  int WakeUpInterruptibleAll() { return Wake(kInterruptible, 0, 0, nullptr); }
+  int WakeUpInterruptibleAll() ABSL_LOCKS_EXCLUDED(mu_) {
+    return Wake(kInterruptible, 0, 0, nullptr);
+  }
 
   // wake_up_sync(): the waker is about to sleep. A hint to wake functions; the
   // same sleepers are woken.
-  int WakeUpSync() { return Wake(kNormal, 1, kWakeSync, nullptr); }
-  int WakeUpInterruptibleSync() {
+  int WakeUpSync() ABSL_LOCKS_EXCLUDED(mu_) {
+    return Wake(kNormal, 1, kWakeSync, nullptr);
+  }
+  int WakeUpInterruptibleSync() ABSL_LOCKS_EXCLUDED(mu_) {
     return Wake(kInterruptible, 1, kWakeSync, nullptr);
   }
 
   // wake_up_poll(): tells what happened, for wake functions that ask.
-  int WakeUpPoll(uint32_t events) {
+  int WakeUpPoll(uint32_t events) ABSL_LOCKS_EXCLUDED(mu_) {
     return Wake(kNormal, 1, 0, PollKey(events));
   }
   int WakeUpLockedPoll(uint32_t events) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
     return WakeLocked(kNormal, 1, 0, PollKey(events));
   }
-  int WakeUpInterruptiblePoll(uint32_t events) {
+  int WakeUpInterruptiblePoll(uint32_t events) ABSL_LOCKS_EXCLUDED(mu_) {
     return Wake(kInterruptible, 1, 0, PollKey(events));
   }
-  int WakeUpInterruptibleSyncPoll(uint32_t events) {
+  int WakeUpInterruptibleSyncPoll(uint32_t events) ABSL_LOCKS_EXCLUDED(mu_) {
     return Wake(kInterruptible, 1, kWakeSync, PollKey(events));
   }
   int WakeUpInterruptibleSyncPollLocked(uint32_t events)
@@ -131,7 +145,7 @@ class WaitQueue {
   // wake_up_pollfree(): the queue is about to die before those who poll it.
   // Tells all, with kPollHup | kPollFree; their wake functions must unlink
   // themselves. True if nobody is queued after it.
-  [[nodiscard]] bool WakeUpPollfree();
+  [[nodiscard]] bool WakeUpPollfree() ABSL_LOCKS_EXCLUDED(mu_);
 
   // __wake_up(): the general form. `key` goes to the wake functions.
   int Wake(TaskState mode, int nr, int wake_flags, void* key)
@@ -176,6 +190,8 @@ class WaitQueue {
   // waitqueue_active(): no barrier. Only with the lock, or after a full barrier
   // (std::atomic_thread_fence(seq_cst)) that follows the condition's store.
   bool WaitqueueActive() const {
+    // By a pointer, for the lock analysis: the links are atomic, and what it
+    // says may be old when it is used, as the kernel's.
     const WaitList* const unlocked = &list_;
     return !unlocked->empty();
   }

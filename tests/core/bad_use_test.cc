@@ -64,6 +64,7 @@ TEST_F(BadUseDeathTest, AnEntryIsNotQueuedTwice) {
   EXPECT_DEATH(queue.AddPriority(entry), rule);
   EXPECT_DEATH(other.Add(entry), rule);
   EXPECT_DEATH((void)other.AddPriorityExclusive(entry), rule);
+  EXPECT_DEATH((void)queue.AddPriorityExclusive(entry), rule);
   queue.Remove(entry);
 }
 
@@ -159,6 +160,12 @@ TEST_F(BadUseDeathTest, AFifoIsNotDestroyedWithOpenFiles) {
         fifo.reset();
       },
       "a FIFO is destroyed with files open on it");
+}
+
+TEST_F(BadUseDeathTest, ASignalThatDoesNotExistIsNotSent) {
+  for (const int signal : {0, -1, 65}) {
+    EXPECT_DEATH(Task::Current().SendSignal(signal), "there is no such signal");
+  }
 }
 
 }  // namespace

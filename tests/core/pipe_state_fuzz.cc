@@ -1,7 +1,6 @@
 // A pipe's state beside plain models of it, with what a fuzzer thinks up.
 //
-//   ./bazelw run --config=fuzz //tests/core:pipe_state_fuzz --
-//   -max_total_time=60
+//   ./bazelw run --config=fuzz //tests/core:pipe_state_fuzz -- -runs=1000000
 //
 // Its test runs the same with random bytes.
 

@@ -51,7 +51,11 @@ class Sleeper {
   void AwaitAsleep() {
     WaitUntil([this] { return asleep(); });
   }
-  // The same, and its timer is armed. No other timer may be.
+  // The same, and has asked the kernel to: whoever wakes it has to ask, too.
+  void AwaitParked() {
+    WaitUntil([this] { return task().parked(); });
+  }
+  // As AwaitAsleep(), and its timer is armed. No other timer may be.
   void AwaitAsleepWith(const Timers& timers) {
     WaitUntil([&] { return asleep() && timers.NextWork().has_value(); });
   }
