@@ -82,13 +82,6 @@ class WakeFamilyTest : public testing::Test {
     for (Listener& listener : listeners) queue_.Remove(listener);
     return told;
   }
-  template <class Wake>
-  Told HearLocked(Wake wake) {
-    return Hear([&](WaitQueue& queue) {
-      MutexLock lock(&queue.mutex());
-      return wake(queue);
-    });
-  }
   static void Expect(const Told& told, int calls, TaskState mode, int flags,
                      uint32_t events) {
     EXPECT_EQ(told.calls, calls);
@@ -124,19 +117,23 @@ TEST_F(WakeFamilyTest, EachFormSaysItsModeNumberFlagsAndKey) {
 
 TEST_F(WakeFamilyTest, LockedFormsSayTheSame) {
   using Q = WaitQueue;
-  Expect(HearLocked([](Q& q) ABSL_EXCLUSIVE_LOCKS_REQUIRED(q.mutex()) {
+  Expect(Hear([](Q& q) {
+           MutexLock lock(&q.mutex());
            return q.WakeUpLocked();
          }),
          1, kNormal, 0, 0);
-  Expect(HearLocked([](Q& q) ABSL_EXCLUSIVE_LOCKS_REQUIRED(q.mutex()) {
+  Expect(Hear([](Q& q) {
+           MutexLock lock(&q.mutex());
            return q.WakeUpAllLocked();
          }),
          4, kNormal, 0, 0);
-  Expect(HearLocked([](Q& q) ABSL_EXCLUSIVE_LOCKS_REQUIRED(q.mutex()) {
+  Expect(Hear([](Q& q) {
+           MutexLock lock(&q.mutex());
            return q.WakeUpLockedPoll(kPollIn);
          }),
          1, kNormal, 0, kPollIn);
-  Expect(HearLocked([](Q& q) ABSL_EXCLUSIVE_LOCKS_REQUIRED(q.mutex()) {
+  Expect(Hear([](Q& q) {
+           MutexLock lock(&q.mutex());
            return q.WakeUpInterruptibleSyncPollLocked(kPollOut);
          }),
          1, kInterruptible, kWakeSync, kPollOut);
