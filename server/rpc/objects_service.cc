@@ -86,7 +86,11 @@ void Stat(UnaryCall& call, const v1::StatRequest& request) {
 
 void List(UnaryCall& call, const v1::ListObjectsRequest& request) {
   engine::Page page;
-  const absl::Status status = DecodePageSize(request.page_size(), page.size);
+  absl::Status status = DecodePageSize(request.page_size(), page.size);
+  if (status.ok() && !request.page_token().empty() &&
+      !engine::CheckName(request.page_token()).ok()) {
+    status = engine::MakeError(EINVAL, "page_token: not one of ours");
+  }
   if (!status.ok()) return call.Fail(status);
   page.after = request.page_token();
   const auto objects = call.engine().List(request.prefix(), page);

@@ -210,6 +210,7 @@ TEST_P(BadRequestTest, PagesHaveTheirRanges) {
   ExpectInvalid<v1::ListTasksRequest>("page_size: 10001");
   ExpectInvalid<v1::ListObjectsRequest>("page_size: 10001");
   ExpectInvalid<v1::ListTasksRequest>("page_token: 'x'");
+  ExpectInvalid<v1::ListObjectsRequest>("page_token: '?'");
   ExpectInvalid<v1::ListTasksRequest>("page_token: '-1'");
 }
 
