@@ -37,12 +37,15 @@ class WriteStreamCall final : public StreamCall {
   // Tells the client what has been accepted: now, or after the write that is
   // under way. With an outcome, or before a failure, for the last time.
   void Report();
+  // The client says that the file is whole.
+  void EndFile();
   void End(v1::Outcome outcome);
   void Fail(const absl::Status& status);
   void CloseHandle(bool clean);
 
   std::unique_ptr<engine::PipeWriter> writer_;
   bool opened_ = false;
+  bool needs_end_ = false;
   engine::SleepOptions sleep_;
   std::shared_ptr<const engine::CallerInfo> caller_;
   v1::WriteStreamResponse progress_;
@@ -58,12 +61,15 @@ void WriteStreamCall::OnMessage(grpc::ByteBuffer& message) {
     status = engine::MakeError(
         EINVAL, "the first message opens the stream, and only the first");
   }
-  if (status.ok() && !request.has_open() && !request.has_data()) {
+  if (status.ok() &&
+      request.request_case() == v1::WriteStreamRequest::REQUEST_NOT_SET) {
     status = engine::MakeError(EINVAL, "a message that says nothing");
   }
   if (status.ok() && request.has_open()) {
     status = Open(request.open());
     if (status.ok()) StartRead();
+  } else if (status.ok() && request.has_end()) {
+    EndFile();
   } else if (status.ok()) {
     // Copied, into pieces of a few KB: the pipe may keep any part of it, which
     // would otherwise keep the whole message.
@@ -84,6 +90,7 @@ absl::Status WriteStreamCall::Open(const v1::WriteStreamRequest::Open& open) {
   if (!writer.ok()) return writer.status();
   writer_ = *std::move(writer);
   opened_ = true;
+  needs_end_ = open.needs_end();
   progress_.set_offset(writer_->pipe().Stat().write_offset);
   progress_.set_incarnation(writer_->pipe().incarnation());
   Report();
@@ -139,6 +146,16 @@ void WriteStreamCall::OnNoMoreMessages() {
   if (!opened_) {
     return Fail(engine::MakeError(EINVAL, "the stream was never opened"));
   }
+  if (needs_end_) {
+    // Its client may have been cancelled: some close their side first.
+    return Fail(engine::MakeError(
+        EINVAL,
+        "closed without the `end` that was promised: the end is broken"));
+  }
+  EndFile();
+}
+
+void WriteStreamCall::EndFile() {
   if (writer_->pipe().removed()) {  // and what was accepted went with it
     return Fail(RemovedError(writer_->pipe().name()));
   }

@@ -393,6 +393,44 @@ TEST_P(WriteStreamTest, NewPipeOfTheNameIsAnother) {
   EXPECT_EQ(ReadNow("p").data(), "new");
 }
 
+// --- An end that is said, not guessed ----------------------------------------
+
+TEST_P(WriteStreamTest, EndEndsTheFileWithoutClosingTheStream) {
+  for (const char* open : {"name: 'p'", "name: 'p' needs_end: true"}) {
+    WriteStream writer(client(), open);
+    ASSERT_TRUE(writer.Write("abc"));
+    ASSERT_TRUE(writer.Send("end {}"));
+    EXPECT_THAT(writer.Finish(), IsOk());
+    EXPECT_EQ(writer.last().outcome(), v1::OUTCOME_DONE);
+    ReadStream reader(client(), "name: 'p'");
+    EXPECT_EQ(reader.ReadAll(), "abc");
+    EXPECT_EQ(reader.last().outcome(), v1::OUTCOME_END_OF_FILE);
+    EXPECT_FALSE(reader.last().broken());
+    EXPECT_THAT(reader.Finish(), IsOk());
+  }
+}
+
+// What a cancelled Node client does first, and then resets the call.
+TEST_P(WriteStreamTest, ClosingWithoutThePromisedEndBreaksIt) {
+  WriteStream writer(client(), "name: 'p' needs_end: true");
+  ASSERT_TRUE(writer.Write("abc"));
+  ASSERT_TRUE(writer.AwaitAccepted(3));
+  EXPECT_THAT(writer.Close(),
+              FailsWith(grpc::StatusCode::INVALID_ARGUMENT, "EINVAL"));
+  ReadStream reader(client(), "name: 'p'");
+  EXPECT_EQ(reader.ReadAll(), "abc");
+  EXPECT_EQ(reader.last().outcome(), v1::OUTCOME_END_OF_FILE);
+  EXPECT_TRUE(reader.last().broken());
+  EXPECT_THAT(reader.Finish(), IsOk());
+}
+
+TEST_P(WriteStreamTest, EndBeforeOpenIsRefused) {
+  WriteStream writer(client());
+  ASSERT_TRUE(writer.Send("end {}"));
+  EXPECT_THAT(writer.Finish(),
+              FailsWith(grpc::StatusCode::INVALID_ARGUMENT, "EINVAL"));
+}
+
 // --- Uninterruptible ---------------------------------------------------------
 
 TEST_P(WriteStreamTest, UninterruptibleOutlivesItsCallerAndItsBytesArrive) {
