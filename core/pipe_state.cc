@@ -18,8 +18,7 @@ PipeState::PipeState(const Options& options) : options_(options) {
 
 size_t PipeState::free_slots() const {
   if (options_.slot_bytes > 1) return slots() - used_.size();
-  const size_t free =
-      slots() - contents_.size() - packets_.size() * kPacketCost;
+  const size_t free = slots() - used_bytes();
   if (!options_.packets) return free;
   return free > kPacketCost ? free - kPacketCost : 0;  // the next one's
 }
@@ -51,10 +50,9 @@ void PipeState::Append(absl::Cord data, bool first) {
       left -= piece;
     }
   }
-  WAITQ_CHECK(contents_.size() + packets_.size() * kPacketCost <=
-                      options_.capacity_bytes &&
-                  used_.size() <= slots(),
-              "a pipe holds more than its capacity");
+  WAITQ_CHECK(
+      used_bytes() <= options_.capacity_bytes && used_.size() <= slots(),
+      "a pipe holds more than its capacity");
 }
 
 size_t PipeState::Readable(size_t n) const {

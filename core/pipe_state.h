@@ -46,6 +46,11 @@ class PipeState {
   uint64_t write_offset() const { return read_offset_ + contents_.size(); }
   size_t capacity_bytes() const { return options_.capacity_bytes; }
 
+  // Of the capacity: with what packets cost.
+  size_t used_bytes() const {
+    return contents_.size() + packets_.size() * kPacketCost;
+  }
+
   // No slot is free: poll() would not say OUT.
   bool full() const { return free_slots() == 0; }
 

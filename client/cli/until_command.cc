@@ -67,8 +67,16 @@ absl::StatusOr<int> RunOnce(const std::vector<std::string>& words,
                             std::stop_token stop) {
   const absl::StatusOr<pid_t> pid = Spawn(words);
   if (!pid.ok()) return pid.status();
-  const std::stop_callback hand_on(std::move(stop),
-                                   [&] { kill(*pid, StopSignal()); });
+  {
+    const std::stop_callback hand_on(std::move(stop),
+                                     [&] { kill(*pid, StopSignal()); });
+    // Not reaped while a signal may be sent to it: its number could be another
+    // process's by then.
+    siginfo_t ended;
+    while (waitid(P_PID, *pid, &ended, WEXITED | WNOWAIT) < 0) {
+      if (errno != EINTR) return absl::ErrnoToStatus(errno, "waitid");
+    }
+  }
   int status;
   while (waitpid(*pid, &status, 0) < 0) {
     if (errno != EINTR) return absl::ErrnoToStatus(errno, "waitpid");

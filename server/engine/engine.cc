@@ -404,7 +404,11 @@ std::vector<ObjectStat> Engine::List(absl::string_view prefix,
 absl::StatusOr<bool> Engine::SignalTask(uint64_t id, int signal) {
   for (const Ref<Object>& object : table_.All()) {
     if (Ref<Operation> op = object->FindSleeper(id)) {
-      return object->OnEvent(*op, Event::kSignal, signal);
+      if (object->OnEvent(*op, Event::kSignal, signal)) return true;
+      // Asleep still: it does not listen to this signal. Otherwise something
+      // else has ended it between the look and the signal.
+      if (object->FindSleeper(id)) return false;
+      break;
     }
   }
   return MakeError(ESRCH, absl::StrCat("no call with id ", id, " is asleep"));

@@ -11,6 +11,11 @@
 
 namespace waitq::engine {
 
+// What one answer carries of a pipe at most: with the rest of it, what a client
+// takes that has set nothing (4 MiB). Bytes that it refused would be gone; a
+// longer packet could never be read, and would stand in the way for ever.
+inline constexpr uint64_t kAnswerBytesMax = (4 << 20) - 1024;
+
 // How much the engine takes on. Reaching a limit is a clean error that names
 // it; the rest goes on.
 struct Limits {

@@ -71,7 +71,7 @@ PipeObject::PipeObject(Shared* shared, std::string name, bool created,
       generation_(incarnation()) {}
 
 void PipeObject::OnRemovedLocked() {
-  shared_.pipe_bytes.Return(bytes_.unread_bytes());
+  shared_.pipe_bytes.Return(bytes_.used_bytes());
   bytes_.Clear();
 }
 
@@ -112,7 +112,7 @@ void PipeObject::TestLocked(Operation& operation, DoneList& done) {
         return FinishLocked(op, Ending::kNoReaders, done);
       }
       if (options_.mode == PipeMode::kPacket &&
-          op.total_bytes_ > options_.capacity_bytes - PipeState::kPacketCost) {
+          op.total_bytes_ > PacketBytesMax()) {
         return FinishLocked(op, Ending::kTooLong, done);  // it would never fit
       }
       break;
@@ -168,7 +168,7 @@ PipeEvents PipeObject::EventsLocked() const {
   // As much as is written whole; of packets, as much as fits at all.
   uint64_t room = options_.atomic_max_bytes;
   if (options_.mode == PipeMode::kPacket) {
-    room = std::min(room, options_.capacity_bytes - PipeState::kPacketCost);
+    room = std::min(room, PacketBytesMax());
   } else if (options_.profile == PipeProfile::kScull) {
     room = 1;
   }
@@ -219,7 +219,7 @@ int PipeObject::ServeReaderLocked(ReadOperation& op, Walk& walk) {
     const uint64_t n = PortionLocked(op, readable);
     if (n == 0) return -1;  // the first in line is never passed
     op.data_ = bytes_.Take(n);
-    shared_.pipe_bytes.Return(op.data_.size());
+    shared_.pipe_bytes.Return(op.data_.size() + WriteCost());
     generation_ = shared_.NextGeneration();
     FinishLocked(op, Ending::kDone, walk.done);
     walk.moved = true;
@@ -274,7 +274,7 @@ int PipeObject::ServeWriterLocked(WriteOperation& op, Walk& walk) {
   const uint64_t n = bytes_.Room(want, whole, /*first=*/true);
   if (n == 0) return -1;  // the first in line is never passed
   walk.moved = true;
-  if (!shared_.pipe_bytes.Take(n)) {
+  if (!shared_.pipe_bytes.Take(n + WriteCost())) {
     FinishAtLimitLocked(op, shared_.pipe_bytes.name(), walk.done);
     return 1;
   }

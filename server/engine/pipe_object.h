@@ -7,6 +7,7 @@
 #ifndef WAITQ_SERVER_ENGINE_PIPE_OBJECT_H_
 #define WAITQ_SERVER_ENGINE_PIPE_OBJECT_H_
 
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -279,6 +280,15 @@ class PipeObject final : public Object {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   int ServeWriterLocked(WriteOperation& op, Walk& walk)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // What one write costs besides its bytes, also of the bytes in all pipes.
+  uint64_t WriteCost() const {
+    return options_.mode == PipeMode::kPacket ? PipeState::kPacketCost : 0;
+  }
+  // The longest packet that fits the pipe, and an answer.
+  uint64_t PacketBytesMax() const {
+    return std::min(options_.capacity_bytes - PipeState::kPacketCost,
+                    kAnswerBytesMax);
+  }
   // What a read gets of `readable` bytes before the next end; 0: it sleeps on.
   uint64_t PortionLocked(const ReadOperation& op, uint64_t readable) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);

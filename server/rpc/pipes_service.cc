@@ -21,11 +21,6 @@ namespace {
 
 constexpr uint64_t kReadBytesDefault = 64 * 1024;
 
-// What one answer carries at most: with the rest of it, what a client with
-// gRPC's default settings takes, which is 4 MiB in all. Bytes that it refused
-// would be gone.
-constexpr uint64_t kReadBytesMax = (4 << 20) - 1024;
-
 void AnswerRead(UnaryCall& call, engine::Operation& operation) {
   auto& op = static_cast<engine::ReadOperation&>(operation);
   v1::ReadResponse response;
@@ -44,7 +39,7 @@ void Read(UnaryCall& call, const v1::ReadRequest& request) {
   if (!call.GetSleep(request, MaySleepOn::kNo, options, caller)) return;
   const uint64_t max_bytes = std::min(
       {request.has_max_bytes() ? request.max_bytes() : kReadBytesDefault,
-       call.engine().limits().message_bytes, kReadBytesMax});
+       call.engine().limits().message_bytes, engine::kAnswerBytesMax});
   const uint64_t min_bytes = request.has_min_bytes() ? request.min_bytes() : 1;
   if (min_bytes < 1 || (min_bytes > max_bytes && min_bytes > 1)) {
     return call.Fail(engine::MakeError(

@@ -123,8 +123,8 @@ void ReadStreamCall::ReadOn() {
   if (!failure_.ok()) return FinishNow(failure_);
   if (left_bytes_ == 0) return End(v1::OUTCOME_DONE, /*broken=*/false);
   // A packet goes whole, however long: it bounds itself.
-  uint64_t max_bytes = std::min(
-      left_bytes_, packets_ ? engine().limits().message_bytes : kMessageBytes);
+  uint64_t max_bytes =
+      std::min(left_bytes_, packets_ ? engine::kAnswerBytesMax : kMessageBytes);
   if (window_bytes_.has_value()) {
     // Bytes of other readers lie between ours: the window counts offsets, so
     // what this reader may lose is less, never more.

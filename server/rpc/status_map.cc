@@ -81,7 +81,8 @@ absl::Status FailureOf(const engine::Operation& op) {
       return MakeError(
           EMSGSIZE,
           absl::StrCat(name, ": a packet is longer than ",
-                       op.gives() ? "the pipe holds" : "was asked for"),
+                       op.gives() ? "the pipe holds, or an answer carries"
+                                  : "was asked for"),
           metadata);
     case Ending::kLimit:
       metadata["limit"] = op.limit();

@@ -112,6 +112,67 @@ TEST_F(PipeProfilesTest, ABrokenEndOfPacketsStandsBetweenTwo) {
   ExpectBytes(Read("p", 9), "two");
 }
 
+class LargePacketTest : public EngineTest {
+ protected:
+  static Limits Large() {
+    Limits limits;
+    limits.objects = 10;
+    limits.sleepers = limits.sleepers_per_object = 10;
+    limits.pipe_bytes = limits.pipe_bytes_in_all = 16 << 20;
+    limits.bytes_asleep = 10;
+    return limits;
+  }
+  LargePacketTest() : EngineTest(Large()) {}
+};
+
+// It could be written and never be read, and nothing behind it.
+TEST_F(LargePacketTest, APacketThatNoAnswerCarriesIsRefused) {
+  const CreateOptions options{
+      .kind = ObjectKind::kPipe,
+      .pipe = {.capacity_bytes = 16 << 20, .mode = PipeMode::kPacket}};
+  ASSERT_TRUE(engine().Create("p", options).ok());
+  EXPECT_EQ(EndingOf(Write("p", std::string(kAnswerBytesMax + 1, 'x'))),
+            Ending::kTooLong);
+  WriteNow("p", std::string(kAnswerBytesMax, 'x'));
+  ReadCall& read = Read("p", kAnswerBytesMax);
+  EXPECT_EQ(EndingOf(read), Ending::kDone);
+  EXPECT_EQ(read->TakeData().size(), kAnswerBytesMax);
+}
+
+// Many small packets are bounded in all pipes together, not only in each.
+class PacketLimitTest : public EngineTest {
+ protected:
+  static Limits Few() {
+    Limits limits;
+    limits.objects = 10;
+    limits.sleepers = limits.sleepers_per_object = 10;
+    limits.pipe_bytes = limits.pipe_bytes_in_all = 200;
+    limits.bytes_asleep = 10;
+    return limits;
+  }
+  PacketLimitTest() : EngineTest(Few()) {}
+};
+
+TEST_F(PacketLimitTest, WhatPacketsCostCountsAmongTheBytesInAllPipes) {
+  for (const char* name : {"p", "q"}) {
+    ASSERT_TRUE(engine()
+                    .Create(name, {.kind = ObjectKind::kPipe, .pipe = kPackets})
+                    .ok());
+  }
+  WriteNow("p", "a");
+  WriteNow("p", "b");
+  WriteNow("q", "sixsix");  // 65 + 65 + 70
+  WriteCall& more = Write("q", "c");
+  EXPECT_EQ(EndingOf(more), Ending::kLimit);
+  EXPECT_STREQ(more->limit(), "pipe-bytes-in-all");
+  EXPECT_EQ(ReadNow("p"), "a");
+  WriteNow("q", "c");
+  ASSERT_TRUE(engine().Remove("q", false).ok());
+  WriteNow("p", std::string(200 - 65 - 64, 'd'));
+  ReadNow("p");
+  ReadNow("p");
+}
+
 // --- Queue: no ends ----------------------------------------------------------
 
 TEST_F(PipeProfilesTest, PacketsAreAQueueUnlessToldOtherwise) {

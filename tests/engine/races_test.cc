@@ -157,6 +157,23 @@ TEST_F(RacesTest, WakeAndSignal) {
   }
 }
 
+// Guards the second look in Engine::SignalTask(): a call that something else
+// has ended is not one that does not listen to the signal.
+TEST_F(RacesTest, WakeAndSignalTask) {
+  for (int i = 0; i < Rounds(); ++i) {
+    auto call = Take();
+    uint64_t woken = 0;
+    absl::StatusOr<bool> signalled = false;
+    rival_.Race(
+        [&] { woken = Post(); },
+        [&] { signalled = engine().SignalTask(call->op->id(), SIGTERM); });
+    const Ending ending = EndOf(*call);
+    ASSERT_EQ(ending, woken == 1 ? Ending::kDone : Ending::kInterrupted);
+    ASSERT_EQ(signalled.ok(), woken == 0) << signalled.status();
+    Reset();
+  }
+}
+
 TEST_F(RacesTest, WakeAndRemove) {
   for (int i = 0; i < Rounds(); ++i) {
     auto call = Take();
