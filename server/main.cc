@@ -81,14 +81,33 @@ void AddFlags(CLI::App& app, Flags& flags) {
         ->group("Limits");
   };
   count("--objects", limits.objects, "Named objects");
-  count("--sleepers", limits.sleepers, "Calls asleep");
+  count("--sleepers", limits.sleepers, "Calls asleep and streams open");
   count("--sleepers-per-object", limits.sleepers_per_object,
         "Calls asleep on one object");
+  count("--sleepers-per-caller", limits.sleepers_per_caller,
+        "Calls asleep and streams open of one caller: an address and a name");
   bytes("--pipe-bytes", limits.pipe_bytes, "Capacity of one pipe");
   bytes("--pipe-bytes-in-all", limits.pipe_bytes_in_all, "Bytes in all pipes");
   bytes("--bytes-asleep", limits.bytes_asleep,
         "Bytes of writes that sleep, in all");
+  bytes("--bytes-unsent", limits.bytes_unsent,
+        "Bytes of answers that are not sent yet, in all");
+  bytes("--bytes-per-caller", limits.bytes_per_caller,
+        "Bytes asleep or unsent of one caller");
   bytes("--message-bytes", limits.message_bytes, "One message");
+}
+
+// A limit that was not given does not stand in the way of one that was.
+void FitLimits(const CLI::App& app, engine::Limits& limits) {
+  const auto fit = [&](const char* name, uint64_t& limit, uint64_t most) {
+    if (app.count(name) == 0) limit = std::min(limit, most);
+  };
+  fit("--sleepers-per-object", limits.sleepers_per_object, limits.sleepers);
+  fit("--sleepers-per-caller", limits.sleepers_per_caller, limits.sleepers);
+  fit("--pipe-bytes", limits.pipe_bytes, limits.pipe_bytes_in_all);
+  fit("--message-bytes", limits.message_bytes,
+      std::min(
+          {limits.bytes_asleep, limits.bytes_unsent, limits.bytes_per_caller}));
 }
 
 int Fail(const std::string& message) {
@@ -197,6 +216,7 @@ int Run(int argc, char** argv) {
   } catch (const CLI::ParseError& error) {
     return Fail(error.what());
   }
+  FitLimits(app, flags.server.limits);
   absl::Duration grace;
   if (!absl::ParseDuration(flags.grace, &grace) ||
       grace < absl::ZeroDuration()) {

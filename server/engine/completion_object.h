@@ -21,7 +21,7 @@ namespace waitq::engine {
 class CompletionOperation final : public Operation {
  public:
   CompletionOperation(Home* home, Caller* caller,
-                      std::shared_ptr<const CallerInfo> caller_info)
+                      std::shared_ptr<CallerInfo> caller_info)
       : Operation(&OnWake, /*exclusive=*/true, home, caller,
                   std::move(caller_info)) {}
 
@@ -65,7 +65,7 @@ class CompletionObject final : public Object {
   friend class CompletionOperation;
   struct Walk;
 
-  WaitList& LineLocked(Operation&) override ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
+  Line& LineLocked(Operation&) override ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
     return line_;
   }
   void TestLocked(Operation& operation, DoneList& done) override
@@ -75,15 +75,14 @@ class CompletionObject final : public Object {
   bool BlankLocked() const override ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
     return done_ == 0;
   }
-  std::vector<WaitList*> LinesLocked() override
-      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
+  std::vector<Line*> LinesLocked() override ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
     return {&line_};
   }
   bool TakeLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
   uint32_t done_ ABSL_GUARDED_BY(mu_) = 0;
   uint64_t generation_ ABSL_GUARDED_BY(mu_);
-  WaitList line_ ABSL_GUARDED_BY(mu_);
+  Line line_ ABSL_GUARDED_BY(mu_);
 };
 
 }  // namespace waitq::engine

@@ -23,6 +23,11 @@ absl::Status NoSuchObject(absl::string_view name) {
                    {{"object", std::string(name)}});
 }
 
+absl::Status WasRemoved(absl::string_view name) {
+  return MakeError(EIDRM, absl::StrCat(name, ": was removed"),
+                   {{"object", std::string(name)}});
+}
+
 absl::Status OtherOptions(absl::string_view name) {
   return MakeError(EEXIST, absl::StrCat(name, ": is there with other options"),
                    {{"object", std::string(name)}});
@@ -242,17 +247,36 @@ absl::StatusOr<bool> Engine::Done(absl::string_view name) {
   return (*completion)->done() > 0;
 }
 
-absl::StatusOr<std::unique_ptr<PipeReader>> Engine::OpenReader(
-    absl::string_view name, const PipeOptionsRequest& request) {
+template <class Handle, class Open>
+absl::StatusOr<std::unique_ptr<Handle>> Engine::OpenHandle(
+    absl::string_view name, const PipeOptionsRequest& request,
+    const Ref<HandleOperation>& watch, Open open) {
   for (;;) {
     auto pipe = FindOrMakePipe(name, request);
     if (!pipe.ok()) return pipe.status();
-    if (auto reader = (*pipe)->OpenReader()) return reader;
+    // First the watch, which may be refused: a handle that was open for a
+    // moment would have ended a file.
+    if (watch) {
+      const Started started = (*pipe)->Start(watch, {});
+      if (started == Started::kGone) continue;
+      if (started == Started::kEnded) return nullptr;
+    }
+    if (std::unique_ptr<Handle> handle = open(**pipe)) return handle;
+    // Removed since then; the watch, which was told so, cannot start again.
+    if (watch) return WasRemoved(name);
   }
 }
 
+absl::StatusOr<std::unique_ptr<PipeReader>> Engine::OpenReader(
+    absl::string_view name, const PipeOptionsRequest& request,
+    const Ref<HandleOperation>& watch) {
+  return OpenHandle<PipeReader>(
+      name, request, watch, [](PipeObject& pipe) { return pipe.OpenReader(); });
+}
+
 absl::StatusOr<std::unique_ptr<PipeWriter>> Engine::OpenWriter(
-    absl::string_view name, const PipeOptionsRequest& request) {
+    absl::string_view name, const PipeOptionsRequest& request,
+    const Ref<HandleOperation>& watch) {
   if (shared_.draining) {
     return MakeError(ESHUTDOWN,
                      absl::StrCat(name,
@@ -260,11 +284,8 @@ absl::StatusOr<std::unique_ptr<PipeWriter>> Engine::OpenWriter(
                                   "writers"),
                      {{"object", std::string(name)}});
   }
-  for (;;) {
-    auto pipe = FindOrMakePipe(name, request);
-    if (!pipe.ok()) return pipe.status();
-    if (auto writer = (*pipe)->OpenWriter()) return writer;
-  }
+  return OpenHandle<PipeWriter>(
+      name, request, watch, [](PipeObject& pipe) { return pipe.OpenWriter(); });
 }
 
 absl::StatusOr<Ref<PipeObject>> Engine::FindOrMakePipe(
@@ -431,7 +452,7 @@ std::vector<TaskInfo> Engine::ListTasks(const TaskFilter& filter, size_t size) {
   for (const Ref<Object>& object : objects) {
     object->ForEachSleeper([&](Operation& op) {
       if (op.id() <= filter.after) return;
-      if (!filter.caller.empty() && op.caller_info().name != filter.caller) {
+      if (!filter.caller.empty() && op.caller_info().name() != filter.caller) {
         return;
       }
       sleepers.push_back({op.id(), object.get()});

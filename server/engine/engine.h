@@ -18,6 +18,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "core/timers.h"
+#include "server/engine/caller_info.h"
 #include "server/engine/completion_object.h"
 #include "server/engine/limits.h"
 #include "server/engine/object.h"
@@ -81,6 +82,12 @@ class Engine {
   const Limits& limits() const { return shared_.limits; }
   absl::Time Now() const { return shared_.Now(); }
 
+  // Who calls: what the operations of one caller are made with.
+  std::shared_ptr<CallerInfo> FindCaller(absl::string_view peer,
+                                         absl::string_view name) {
+    return callers_.Find(peer, name);
+  }
+
   // --- Operations that may sleep. OK: kEnded or kAsleep; see Started. --------
 
   absl::StatusOr<Started> Wait(absl::string_view name, Ref<WaitOperation> op,
@@ -129,11 +136,17 @@ class Engine {
   absl::StatusOr<bool> TryWait(absl::string_view name);
   absl::StatusOr<bool> Done(absl::string_view name);
 
-  // Handles. `options`: as Read()'s and Write()'s `pipe`.
+  // Handles. `options`: as Read()'s and Write()'s `pipe`. `watch`: stands by
+  // the handle, to be told of what ends it; to be ended, as if its caller had
+  // gone, when the handle is closed. It counts as a sleeper in the limits.
+  // nullptr is returned if it was refused: its ending says why. EIDRM: the pipe
+  // was removed at this moment.
   absl::StatusOr<std::unique_ptr<PipeReader>> OpenReader(
-      absl::string_view name, const PipeOptionsRequest& options);
+      absl::string_view name, const PipeOptionsRequest& options,
+      const Ref<HandleOperation>& watch = {});
   absl::StatusOr<std::unique_ptr<PipeWriter>> OpenWriter(
-      absl::string_view name, const PipeOptionsRequest& options);
+      absl::string_view name, const PipeOptionsRequest& options,
+      const Ref<HandleOperation>& watch = {});
 
   // True if it made the object. EEXIST: it is there with other options.
   absl::StatusOr<bool> Create(absl::string_view name,
@@ -160,7 +173,7 @@ class Engine {
 
   // For the keeper of the house: operations asleep, and slept ones ended since
   // the start.
-  uint64_t asleep() const { return shared_.sleepers.used(); }
+  uint64_t asleep() const { return shared_.asleep; }
   uint64_t ended() const { return shared_.ended; }
   // The generation of the last change.
   uint64_t generation() const { return shared_.generation; }
@@ -180,10 +193,16 @@ class Engine {
   template <class Lookup>
   absl::StatusOr<Started> Start(Lookup find, const Ref<Operation>& op,
                                 const SleepOptions& options);
+  // `open`: opens an end of a pipe that is there; nothing if it was removed.
+  template <class Handle, class Open>
+  absl::StatusOr<std::unique_ptr<Handle>> OpenHandle(
+      absl::string_view name, const PipeOptionsRequest& options,
+      const Ref<HandleOperation>& watch, Open open);
   absl::StatusOr<PipeOptions> Resolve(absl::string_view name,
                                       const PipeOptionsRequest& request);
 
   Shared shared_;
+  CallerTable callers_{&shared_.limits};
   ObjectTable table_{&shared_};
 };
 

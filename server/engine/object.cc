@@ -98,6 +98,7 @@ Started Object::Start(Ref<Operation> operation, const SleepOptions& options) {
 
 void Object::SetDeadlineLocked(Operation& op, const SleepOptions& options) {
   op.started_ = shared_.Now();
+  op.want_timing_ = options.want_timing;
   if (options.timeout.has_value()) {
     op.has_timeout_ = true;
     op.timeout_ = *options.timeout;
@@ -117,22 +118,39 @@ void Object::SetDeadlineLocked(Operation& op, const SleepOptions& options) {
 Ending Object::RefusalLocked(Operation& op, const SleepOptions& options) {
   if (options.nonblock) return Ending::kWouldBlock;
   if (op.deadline_ <= op.started_) return Ending::kTimedOut;
-  if (shared_.draining) return Ending::kDraining;
-  if (sleepers_ >= shared_.limits.sleepers_per_object) {
-    op.limit_ = "sleepers-per-object";
-  } else if (!shared_.sleepers.Take(1)) {
-    op.limit_ = shared_.sleepers.name();
-  } else {
-    op.limit_ = ChargeLocked(op);
-    if (op.limit_ == nullptr) return Ending::kAsleep;
-    shared_.sleepers.Return(1);
+  if (shared_.draining && op.ends_on_drain()) return Ending::kDraining;
+  op.limit_ = AdmitLocked(op);
+  return op.limit_ == nullptr ? Ending::kAsleep : Ending::kLimit;
+}
+
+const char* Object::AdmitLocked(Operation& op) {
+  Budget& own = op.caller_info_->sleepers();
+  if (op.is_sleeper() && sleepers_ >= shared_.limits.sleepers_per_object) {
+    return "sleepers-per-object";
   }
-  return Ending::kLimit;
+  if (!shared_.sleepers.Take(1)) return shared_.sleepers.name();
+  if (!own.Take(1)) {
+    shared_.sleepers.Return(1);
+    return own.name();
+  }
+  if (const char* limit = ChargeLocked(op)) {
+    own.Return(1);
+    shared_.sleepers.Return(1);
+    return limit;
+  }
+  return nullptr;
 }
 
 void Object::GoToSleepLocked(Operation& op) {
   op.slept_ = true;
-  ++sleepers_;
+  Line& line = LineLocked(op);
+  // Who is exclusive goes behind all, who is not before them.
+  if (op.exclusive()) op.place_ = line.sleepers;
+  ++line.sleepers;
+  if (op.is_sleeper()) {
+    ++sleepers_;
+    shared_.asleep.fetch_add(1, std::memory_order_relaxed);
+  }
   if (op.deadline_ == absl::InfiniteFuture()) return;
   op.AddRef();  // the timer's
   shared_.timers.Arm(op, op.deadline_);
@@ -147,17 +165,21 @@ void Object::FinishLocked(Operation& op, Ending ending, DoneList& done) {
   WaitList::Remove(op);
   op.ending_ = ending;
   NoteEndLocked(op);
-  if (op.has_timeout_) {
-    op.remaining_ =
-        std::max(op.started_ + op.timeout_ - shared_.Now(),
-                 ending == Ending::kDone ? kTick : absl::ZeroDuration());
+  if (op.has_timeout_ || op.want_timing_) {
+    op.took_ = shared_.Now() - op.started_;
   }
   if (op.starting_) return;  // Start() returns the result
 
   UnchargeLocked(op);
-  --sleepers_;
+  --LineLocked(op).sleepers;
+  if (op.is_sleeper()) {
+    --sleepers_;
+    // Counts, which order nothing else.
+    shared_.asleep.fetch_sub(1, std::memory_order_relaxed);
+    shared_.ended.fetch_add(1, std::memory_order_relaxed);
+  }
+  op.caller_info_->sleepers().Return(1);
   shared_.sleepers.Return(1);
-  shared_.ended.fetch_add(1, std::memory_order_relaxed);
   // If it fires at this moment it will find the operation ended; it has its own
   // reference for that.
   if (shared_.timers.Cancel(op)) op.DropRef();
@@ -223,16 +245,28 @@ uint64_t Object::EndAll(Event event) {
   uint64_t ended = 0;
   {
     MutexLock lock(&mu_);
-    for (WaitList* line : LinesLocked()) {
+    for (Line* line : LinesLocked()) {
       while (WaitEntry* entry = line->First()) {
         OnEventLocked(Operation::Of<Operation>(*entry), event, done);
         ++ended;
       }
     }
+    EndHandlesLocked(event, done);
     NoteIdleLocked();
   }
   DeliverAll(std::move(done));
   return ended;
+}
+
+void Object::EndHandlesLocked(Event event, DoneList& done) {
+  Line* const handles = HandlesLocked();
+  if (handles == nullptr) return;
+  for (WaitEntry* entry = handles->First(); entry != nullptr;) {
+    auto& op = Operation::Of<Operation>(*entry);
+    entry = handles->After(*entry);
+    if (event == Event::kDrain && !op.ends_on_drain()) continue;
+    FinishLocked(op, EndingOf(event), done);
+  }
 }
 
 // --- The object's own life ---------------------------------------------------
@@ -297,7 +331,7 @@ bool Object::MarkRemoved(RemoveIf condition) {
 
 void Object::ForEachSleeper(absl::FunctionRef<void(Operation&)> visit) {
   MutexLock lock(&mu_);
-  for (WaitList* line : LinesLocked()) {
+  for (Line* line : LinesLocked()) {
     for (WaitEntry* entry = line->First(); entry != nullptr;
          entry = line->After(*entry)) {
       visit(Operation::Of<Operation>(*entry));
@@ -307,7 +341,7 @@ void Object::ForEachSleeper(absl::FunctionRef<void(Operation&)> visit) {
 
 Ref<Operation> Object::FindSleeper(uint64_t id) {
   MutexLock lock(&mu_);
-  for (WaitList* line : LinesLocked()) {
+  for (Line* line : LinesLocked()) {
     for (WaitEntry* entry = line->First(); entry != nullptr;
          entry = line->After(*entry)) {
       auto& op = Operation::Of<Operation>(*entry);
@@ -321,7 +355,7 @@ void Object::DescribeSleepers(const std::vector<uint64_t>& ids,
                               std::vector<TaskInfo>& infos) {
   MutexLock lock(&mu_);
   const absl::Time now = shared_.Now();
-  for (WaitList* line : LinesLocked()) {
+  for (Line* line : LinesLocked()) {
     uint64_t place = 0;
     for (WaitEntry* entry = line->First(); entry != nullptr;
          entry = line->After(*entry), ++place) {
@@ -329,8 +363,8 @@ void Object::DescribeSleepers(const std::vector<uint64_t>& ids,
       if (!std::binary_search(ids.begin(), ids.end(), op.id_)) continue;
       TaskInfo& info = infos.emplace_back();
       info.id = op.id_;
-      info.peer = op.caller_info_->peer;
-      info.caller = op.caller_info_->name;
+      info.peer = op.caller_info_->peer();
+      info.caller = op.caller_info_->name();
       info.state = op.task_.state();
       info.object = name_;
       info.kind = kind_;

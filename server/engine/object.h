@@ -40,7 +40,8 @@ struct Shared {
         objects("objects", limits.objects),
         sleepers("sleepers", limits.sleepers),
         pipe_bytes("pipe-bytes-in-all", limits.pipe_bytes_in_all),
-        bytes_asleep("bytes-asleep", limits.bytes_asleep) {}
+        bytes_asleep("bytes-asleep", limits.bytes_asleep),
+        bytes_unsent("bytes-unsent", limits.bytes_unsent) {}
 
   absl::Time Now() const { return timers.clock().Now(); }
   // The number of one more executed change.
@@ -52,12 +53,14 @@ struct Shared {
   std::function<void(Object&)> expire;
   std::atomic<uint64_t> generation;
   std::atomic<uint64_t> last_operation{0};
-  std::atomic<uint64_t> ended{0};  // operations that slept, and ended
+  std::atomic<uint64_t> asleep{0};  // sleepers, handles aside
+  std::atomic<uint64_t> ended{0};   // sleepers that have ended
   std::atomic<bool> draining{false};
   Budget objects;
   Budget sleepers;
   Budget pipe_bytes;
   Budget bytes_asleep;
+  Budget bytes_unsent;
 };
 
 // What `ps` shows of a sleeping operation.
@@ -92,6 +95,12 @@ enum class RemoveIf : uint8_t {
 // How long an object made by first use stays when it has nothing to remember.
 inline constexpr absl::Duration kIdleLife = absl::Seconds(60);
 
+// Operations in the order in which a walk comes to them, and how many of them
+// are asleep.
+struct Line : WaitList {
+  uint64_t sleepers = 0;
+};
+
 // Thread safety: any thread may call any public method.
 class Object : public RefCounted, private Timer {
  public:
@@ -111,7 +120,8 @@ class Object : public RefCounted, private Timer {
   bool OnEvent(Operation& operation, Event event, int signal = 0)
       ABSL_LOCKS_EXCLUDED(mu_);
 
-  // Ends all sleeps: Event::kDrain or kRemove. Returns how many.
+  // Ends all sleeps: Event::kDrain or kRemove. Returns how many. Open handles
+  // are told, too, but not counted.
   uint64_t EndAll(Event event) ABSL_LOCKS_EXCLUDED(mu_);
 
   // Nobody can use it any more: whoever starts on it gets kGone. To be called
@@ -144,7 +154,7 @@ class Object : public RefCounted, private Timer {
   // --- What each kind of object says, under its lock ------------------------
 
   // Where the operation stands in line.
-  virtual WaitList& LineLocked(Operation& operation)
+  virtual Line& LineLocked(Operation& operation)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) = 0;
   // `operation` has come, or was ended by `event` unless served: ends it if its
   // condition holds.
@@ -152,7 +162,8 @@ class Object : public RefCounted, private Timer {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) = 0;
   // A sleeper has left the line: others may have waited for that.
   virtual void AfterLeaveLocked(DoneList&) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {}
-  // The operation goes to sleep; false names the limit that forbids it.
+  // The operation is to sleep: takes what that costs, or names the limit that
+  // forbids it.
   virtual const char* ChargeLocked(Operation&)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
     return nullptr;
@@ -172,8 +183,12 @@ class Object : public RefCounted, private Timer {
   // Whether there is nothing to remember, sleepers aside.
   virtual bool BlankLocked() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) = 0;
   // All lines, for walking over every sleeper.
-  virtual std::vector<WaitList*> LinesLocked()
+  virtual std::vector<Line*> LinesLocked()
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) = 0;
+  // Where those stand that are no sleepers; nullptr if there are none.
+  virtual Line* HandlesLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
+    return nullptr;
+  }
 
   // --- For them --------------------------------------------------------------
 
@@ -211,12 +226,19 @@ class Object : public RefCounted, private Timer {
   static void OnIdleTimer(Timer& timer);
   void ArmExpiryLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   bool MayRemoveLocked(RemoveIf condition) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Tells the open handles of an event.
+  void EndHandlesLocked(Event event, DoneList& done)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
   void SetDeadlineLocked(Operation& operation, const SleepOptions& options)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // Why an operation whose condition does not hold may not sleep; kAsleep if it
   // may.
   Ending RefusalLocked(Operation& operation, const SleepOptions& options)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Takes what a sleep costs of the limits; otherwise nothing, and names the
+  // limit that is reached.
+  const char* AdmitLocked(Operation& operation)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void GoToSleepLocked(Operation& operation) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void OnEventLocked(Operation& operation, Event event, DoneList& done)
@@ -234,7 +256,7 @@ class Object : public RefCounted, private Timer {
   bool removed_ ABSL_GUARDED_BY(mu_) = false;
   // The timer of the idle life is armed; it owns a reference then.
   bool expiry_armed_ ABSL_GUARDED_BY(mu_) = false;
-  uint64_t sleepers_ ABSL_GUARDED_BY(mu_) = 0;
+  uint64_t sleepers_ ABSL_GUARDED_BY(mu_) = 0;  // handles aside
   absl::Time idle_since_ ABSL_GUARDED_BY(mu_);
 };
 

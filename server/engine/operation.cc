@@ -1,5 +1,7 @@
 #include "server/engine/operation.h"
 
+#include <algorithm>
+
 #include "absl/container/inlined_vector.h"
 #include "server/engine/object.h"
 
@@ -14,8 +16,7 @@ constexpr SignalDispositions kDispositions{
 }  // namespace
 
 Operation::Operation(WakeFunction wake, bool exclusive, Home* home,
-                     Caller* caller,
-                     std::shared_ptr<const CallerInfo> caller_info)
+                     Caller* caller, std::shared_ptr<CallerInfo> caller_info)
     : WaitEntry(&task_, wake, exclusive ? uint32_t{kExclusive} : 0),
       Timer(&OnTimer),
       task_(&kDispositions),
@@ -25,7 +26,22 @@ Operation::Operation(WakeFunction wake, bool exclusive, Home* home,
 
 std::optional<absl::Duration> Operation::remaining() const {
   if (!has_timeout_) return std::nullopt;
-  return remaining_;
+  return std::max(timeout_ - took_,
+                  ending_ == Ending::kDone ? kTick : absl::ZeroDuration());
+}
+
+std::optional<OperationTiming> Operation::timing() const {
+  if (!want_timing_) return std::nullopt;
+  OperationTiming timing{.asleep = absl::ZeroDuration(),
+                         .ended = started_ + took_,
+                         .overshoot = absl::ZeroDuration(),
+                         .place = place_};
+  if (slept_) timing.asleep = took_;
+  if (ending_ == Ending::kTimedOut && has_timeout_) {
+    // Less than nothing if the end of its call was nearer.
+    timing.overshoot = std::max(took_ - timeout_, absl::ZeroDuration());
+  }
+  return timing;
 }
 
 void Operation::OnTimer(Timer& timer) {

@@ -25,6 +25,7 @@
 #include "core/task.h"
 #include "core/timers.h"
 #include "core/wait_queue.h"
+#include "server/engine/caller_info.h"
 #include "server/engine/ref.h"
 
 namespace waitq::engine {
@@ -67,12 +68,15 @@ struct SleepOptions {
   // When the call ends for its caller, on the engine's clock. Nothing is handed
   // over within max(20 ms, 2 %) before it.
   absl::Time call_deadline = absl::InfiniteFuture();
+  bool want_timing = false;
 };
 
-// Who calls: shared by the operations of one call or connection.
-struct CallerInfo {
-  std::string peer;
-  std::string name;
+// Where the time of an operation went, for who asked for it.
+struct OperationTiming {
+  absl::Duration asleep;  // 0 if it did not sleep
+  absl::Time ended;
+  absl::Duration overshoot;  // if it timed out: of its timeout
+  uint64_t place;            // in line, when it came: 0 is the next
 };
 
 // Who is told the result.
@@ -130,7 +134,7 @@ void DeliverAll(DoneList done);
 class Operation : public RefCounted, private WaitEntry, private Timer {
  public:
   uint64_t id() const { return id_; }
-  const CallerInfo& caller_info() const { return *caller_info_; }
+  CallerInfo& caller_info() const { return *caller_info_; }
   // The object that it was started on.
   Object& object() const { return *object_; }
 
@@ -140,6 +144,8 @@ class Operation : public RefCounted, private WaitEntry, private Timer {
   // What was left of the timeout at the end; none without one. If the ending
   // is kDone, at least a tick.
   std::optional<absl::Duration> remaining() const;
+  // If it was asked for.
+  std::optional<OperationTiming> timing() const;
   // If kInterrupted.
   int signal() const { return signal_; }
   // If kLimit: which.
@@ -159,6 +165,11 @@ class Operation : public RefCounted, private WaitEntry, private Timer {
   virtual bool moved_bytes() const { return false; }
   // Whether it brings something, as a write does, rather than takes it.
   virtual bool gives() const { return false; }
+  // Whether people would say that it sleeps: a call that waits for something,
+  // rather than an open handle, which waits for nothing but its object's end.
+  virtual bool is_sleeper() const { return true; }
+  // Whether the server's drain ends it.
+  virtual bool ends_on_drain() const { return true; }
 
   // For people, what it waits for: "value == 1".
   virtual std::string Describe() const = 0;
@@ -166,7 +177,7 @@ class Operation : public RefCounted, private WaitEntry, private Timer {
  protected:
   // `home` outlives the operation; `caller` until told or detached.
   Operation(WakeFunction wake, bool exclusive, Home* home, Caller* caller,
-            std::shared_ptr<const CallerInfo> caller_info);
+            std::shared_ptr<CallerInfo> caller_info);
   ~Operation() override = default;
 
   // The operation that an object's walk has come to.
@@ -188,6 +199,7 @@ class Operation : public RefCounted, private WaitEntry, private Timer {
   bool starting_ = false;  // Start() has not returned: it will tell the result
   bool slept_ = false;
   bool has_timeout_ = false;
+  bool want_timing_ = false;
   bool near_deadline_ends_ = false;  // deadline_ is the call's, not timeout's
   uint8_t signal_ = 0;
   uint64_t id_ = 0;
@@ -198,9 +210,10 @@ class Operation : public RefCounted, private WaitEntry, private Timer {
   const char* limit_ = nullptr;
   absl::Time started_;
   absl::Time deadline_ = absl::InfiniteFuture();
-  absl::Duration timeout_;    // if has_timeout_
-  absl::Duration remaining_;  // of it
-  const std::shared_ptr<const CallerInfo> caller_info_;
+  absl::Duration timeout_;  // if has_timeout_
+  absl::Duration took_;     // from its start to its end, if either is wanted
+  uint64_t place_ = 0;      // when it went to sleep
+  const std::shared_ptr<CallerInfo> caller_info_;
 };
 
 }  // namespace waitq::engine

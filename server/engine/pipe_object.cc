@@ -75,16 +75,18 @@ void PipeObject::OnRemovedLocked() {
   bytes_.Clear();
 }
 
-WaitList& PipeObject::LineLocked(Operation& op) {
+Line& PipeObject::LineLocked(Operation& op) {
   switch (KindOf(op)) {
     case Kind::kRead:
       return readers_;
     case Kind::kWrite:
       return writers_;
     case Kind::kPoll:
+      return pollers_;
+    case Kind::kHandle:
       break;
   }
-  return pollers_;
+  return handles_;
 }
 
 bool PipeObject::RefusedByDrain(const Operation& op) const {
@@ -120,6 +122,8 @@ void PipeObject::TestLocked(Operation& operation, DoneList& done) {
     case Kind::kPoll:
       TryPollLocked(static_cast<PollOperation&>(operation), done);
       return;
+    case Kind::kHandle:
+      return;
   }
   ServeLocked(done);
 }
@@ -132,17 +136,13 @@ bool PipeObject::IsBrokenForLocked(const WriteOperation& op) const {
 const char* PipeObject::ChargeLocked(Operation& operation) {
   if (KindOf(operation) != Kind::kWrite) return nullptr;
   auto& op = static_cast<WriteOperation&>(operation);
-  if (!shared_.bytes_asleep.Take(op.left_.size())) {
-    return shared_.bytes_asleep.name();
-  }
-  op.charged_bytes_ = op.left_.size();
-  return nullptr;
+  op.asleep_.emplace(&shared_.bytes_asleep, &op.caller_info().bytes());
+  return op.asleep_->Take(op.left_.size());
 }
 
 void PipeObject::UnchargeLocked(Operation& operation) {
   if (KindOf(operation) != Kind::kWrite) return;
-  auto& op = static_cast<WriteOperation&>(operation);
-  shared_.bytes_asleep.Return(std::exchange(op.charged_bytes_, 0));
+  static_cast<WriteOperation&>(operation).asleep_->ReturnAll();
 }
 
 void PipeObject::NoteEndLocked(Operation& operation) {
@@ -158,6 +158,7 @@ void PipeObject::NoteEndLocked(Operation& operation) {
       break;
     }
     case Kind::kPoll:
+    case Kind::kHandle:
       break;
   }
 }
@@ -218,6 +219,12 @@ int PipeObject::ServeReaderLocked(ReadOperation& op, Walk& walk) {
     }
     const uint64_t n = PortionLocked(op, readable);
     if (n == 0) return -1;  // the first in line is never passed
+    op.unsent_.emplace(&shared_.bytes_unsent, &op.caller_info().bytes());
+    if (const char* limit = op.unsent_->Take(n)) {
+      FinishAtLimitLocked(op, limit, walk.done);
+      walk.moved = true;
+      return 1;
+    }
     op.data_ = bytes_.Take(n);
     shared_.pipe_bytes.Return(op.data_.size() + WriteCost());
     generation_ = shared_.NextGeneration();
@@ -296,9 +303,7 @@ void PipeObject::AcceptLocked(WriteOperation& op, uint64_t n) {
   bytes_.Append(op.left_.Subcord(0, n), /*first=*/true);
   op.left_.RemovePrefix(n);
   op.offset_ = bytes_.write_offset();
-  const uint64_t charged = std::min(n, op.charged_bytes_);
-  op.charged_bytes_ -= charged;
-  shared_.bytes_asleep.Return(charged);
+  if (op.asleep_) op.asleep_->Return(n);
   generation_ = shared_.NextGeneration();
 }
 

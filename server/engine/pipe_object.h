@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -19,6 +20,7 @@
 #include "absl/strings/cord.h"
 #include "core/pipe_ends.h"
 #include "core/pipe_state.h"
+#include "server/engine/limits.h"
 #include "server/engine/object.h"
 #include "server/engine/operation.h"
 
@@ -89,10 +91,10 @@ struct PipeEvents {
 // Base of what stands in a pipe's lines.
 class PipeOperation : public Operation {
  protected:
-  enum class Kind : uint8_t { kRead, kWrite, kPoll };
+  enum class Kind : uint8_t { kRead, kWrite, kPoll, kHandle };
 
   PipeOperation(Kind kind, WakeFunction wake, bool exclusive, Home* home,
-                Caller* caller, std::shared_ptr<const CallerInfo> caller_info)
+                Caller* caller, std::shared_ptr<CallerInfo> caller_info)
       : Operation(wake, exclusive, home, caller, std::move(caller_info)),
         kind_(kind) {}
 
@@ -106,11 +108,13 @@ class ReadOperation final : public PipeOperation {
  public:
   // `reader`: the handle that reads, which outlives this; or nullptr.
   ReadOperation(ReadSize size, PipeReader* reader, Home* home, Caller* caller,
-                std::shared_ptr<const CallerInfo> caller_info)
+                std::shared_ptr<CallerInfo> caller_info)
       : PipeOperation(Kind::kRead, &OnWake, /*exclusive=*/true, home, caller,
                       std::move(caller_info)),
         size_(size),
         reader_(reader) {}
+  // The bytes count as unsent for as long as it lives: keep it until the answer
+  // is out.
 
   // After its end: the bytes, and the pipe's offset before them.
   absl::Cord TakeData() { return std::move(data_); }
@@ -128,6 +132,7 @@ class ReadOperation final : public PipeOperation {
   const ReadSize size_;
   PipeReader* const reader_;
   absl::Cord data_;
+  std::optional<Charge> unsent_;  // of data_
   uint64_t offset_ = 0;
   bool broken_ = false;
 };
@@ -137,7 +142,7 @@ class WriteOperation final : public PipeOperation {
  public:
   // `writer`: the handle that writes, which outlives this; or nullptr.
   WriteOperation(absl::Cord data, PipeWriter* writer, Home* home,
-                 Caller* caller, std::shared_ptr<const CallerInfo> caller_info)
+                 Caller* caller, std::shared_ptr<CallerInfo> caller_info)
       : PipeOperation(Kind::kWrite, &OnWake, /*exclusive=*/true, home, caller,
                       std::move(caller_info)),
         total_bytes_(data.size()),
@@ -165,7 +170,7 @@ class WriteOperation final : public PipeOperation {
   PipeWriter* const writer_;
   absl::Cord left_;
   uint64_t turn_left_bytes_ = 0;  // of this turn at the head of the line
-  uint64_t charged_bytes_ = 0;    // of bytes_asleep
+  std::optional<Charge> asleep_;  // of left_
   uint64_t offset_ = 0;
 };
 
@@ -174,7 +179,7 @@ class WriteOperation final : public PipeOperation {
 class PollOperation final : public PipeOperation {
  public:
   PollOperation(bool in, bool out, Home* home, Caller* caller,
-                std::shared_ptr<const CallerInfo> caller_info)
+                std::shared_ptr<CallerInfo> caller_info)
       : PipeOperation(Kind::kPoll, &OnWake, /*exclusive=*/false, home, caller,
                       std::move(caller_info)),
         in_(in),
@@ -193,6 +198,30 @@ class PollOperation final : public PipeOperation {
   const bool in_;
   const bool out_;
   PipeEvents events_;
+};
+
+// Stands by an open handle while there is nothing that it waits for: ends when
+// the pipe is removed and, of a writer, when the server drains; never by
+// itself.
+class HandleOperation final : public PipeOperation {
+ public:
+  HandleOperation(bool writes, Home* home, Caller* caller,
+                  std::shared_ptr<CallerInfo> caller_info)
+      : PipeOperation(Kind::kHandle, &OnWake, /*exclusive=*/false, home, caller,
+                      std::move(caller_info)),
+        writes_(writes) {}
+
+  bool gives() const override { return writes_; }
+  bool is_sleeper() const override { return false; }
+  // Readers may go on until the pipe is empty.
+  bool ends_on_drain() const override { return writes_; }
+  std::string Describe() const override { return "handle"; }
+
+ private:
+  // No walk comes here.
+  static int OnWake(waitq::WaitEntry&, TaskState, int, void*) { return 0; }
+
+  const bool writes_;
 };
 
 struct PipeStat {
@@ -238,7 +267,7 @@ class PipeObject final : public Object {
   using Kind = PipeOperation::Kind;
   struct Walk;
 
-  WaitList& LineLocked(Operation& operation) override
+  Line& LineLocked(Operation& operation) override
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void TestLocked(Operation& operation, DoneList& done) override
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
@@ -260,9 +289,11 @@ class PipeObject final : public Object {
   bool BlankLocked() const override ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
     return bytes_.empty() && ends_.Idle();
   }
-  std::vector<WaitList*> LinesLocked() override
-      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
+  std::vector<Line*> LinesLocked() override ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
     return {&readers_, &writers_, &pollers_};
+  }
+  Line* HandlesLocked() override ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
+    return &handles_;
   }
 
   static Kind KindOf(const Operation& operation) {
@@ -303,9 +334,10 @@ class PipeObject final : public Object {
   PipeState bytes_ ABSL_GUARDED_BY(mu_);
   PipeEnds ends_ ABSL_GUARDED_BY(mu_);
   uint64_t generation_ ABSL_GUARDED_BY(mu_);
-  WaitList readers_ ABSL_GUARDED_BY(mu_);
-  WaitList writers_ ABSL_GUARDED_BY(mu_);
-  WaitList pollers_ ABSL_GUARDED_BY(mu_);
+  Line readers_ ABSL_GUARDED_BY(mu_);
+  Line writers_ ABSL_GUARDED_BY(mu_);
+  Line pollers_ ABSL_GUARDED_BY(mu_);
+  Line handles_ ABSL_GUARDED_BY(mu_);
 };
 
 }  // namespace waitq::engine

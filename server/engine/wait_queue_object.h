@@ -38,7 +38,7 @@ inline bool KeysMatch(uint64_t a, uint64_t b) {
 class WaitOperation final : public Operation {
  public:
   WaitOperation(const WaitSpec& spec, Home* home, Caller* caller,
-                std::shared_ptr<const CallerInfo> caller_info)
+                std::shared_ptr<CallerInfo> caller_info)
       : Operation(&OnWake, spec.exclusive, home, caller,
                   std::move(caller_info)),
         spec_(spec) {}
@@ -101,7 +101,7 @@ class WaitQueueObject final : public Object {
   friend class WaitOperation;
   struct Walker;
 
-  WaitList& LineLocked(Operation&) override ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
+  Line& LineLocked(Operation&) override ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
     return line_;
   }
   void TestLocked(Operation& operation, DoneList& done) override
@@ -118,14 +118,13 @@ class WaitQueueObject final : public Object {
   bool BlankLocked() const override ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
     return value_ == 0;
   }
-  std::vector<WaitList*> LinesLocked() override
-      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
+  std::vector<Line*> LinesLocked() override ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
     return {&line_};
   }
 
   int64_t value_ ABSL_GUARDED_BY(mu_) = 0;
   uint64_t generation_ ABSL_GUARDED_BY(mu_);
-  WaitList line_ ABSL_GUARDED_BY(mu_);
+  Line line_ ABSL_GUARDED_BY(mu_);
 };
 
 }  // namespace waitq::engine

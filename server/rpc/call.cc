@@ -39,9 +39,10 @@ grpc::ByteBuffer Serialize(const google::protobuf::MessageLite& message) {
   return bytes;
 }
 
-absl::Status MakeCallerInfo(const grpc::ServerContext& context,
-                            const std::string& name,
-                            std::shared_ptr<const engine::CallerInfo>& info) {
+absl::Status FindCaller(engine::Engine& engine,
+                        const grpc::ServerContext& context,
+                        const std::string& name,
+                        std::shared_ptr<engine::CallerInfo>& info) {
   if (name.size() > engine::kCallerBytesMax) {
     return engine::MakeError(EINVAL,
                              absl::StrCat("a caller's name of ", name.size(),
@@ -49,8 +50,7 @@ absl::Status MakeCallerInfo(const grpc::ServerContext& context,
                                           engine::kCallerBytesMax, " bytes"),
                              {{"limit", "caller-bytes"}});
   }
-  info = std::make_shared<engine::CallerInfo>(
-      engine::CallerInfo{context.peer(), name});
+  info = engine.FindCaller(context.peer(), name);
   return absl::OkStatus();
 }
 

@@ -26,9 +26,10 @@ grpc::ByteBuffer Serialize(const google::protobuf::MessageLite& message);
 
 // Who calls, for `ps`: the peer's address and the name it gives itself.
 // INVALID_ARGUMENT if the name is too long.
-absl::Status MakeCallerInfo(const grpc::ServerContext& context,
-                            const std::string& name,
-                            std::shared_ptr<const engine::CallerInfo>& info);
+absl::Status FindCaller(engine::Engine& engine,
+                        const grpc::ServerContext& context,
+                        const std::string& name,
+                        std::shared_ptr<engine::CallerInfo>& info);
 
 // When the call ends for its caller, on the engine's clock.
 absl::Time CallDeadline(const grpc::ServerContext& context);

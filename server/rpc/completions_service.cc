@@ -22,12 +22,13 @@ void AnswerWait(UnaryCall& call, engine::Operation& operation) {
   }
   response.set_slept(op.slept());
   response.set_generation(op.generation());
+  call.SetTiming(op, response);
   call.Reply(response);
 }
 
 void Wait(UnaryCall& call, const v1::CompletionWaitRequest& request) {
   engine::SleepOptions options;
-  std::shared_ptr<const engine::CallerInfo> caller;
+  std::shared_ptr<engine::CallerInfo> caller;
   if (!call.GetSleep(request, MaySleepOn::kNo, options, caller)) return;
   auto op = engine::MakeRef<engine::CompletionOperation>(
       call.home(), call.caller(), std::move(caller));

@@ -167,6 +167,14 @@ absl::Status DecodeTimeout(const google::protobuf::Duration& message,
                                 " is negative"));
 }
 
+void Encode(const engine::OperationTiming& timing, absl::Time now,
+            v1::Timing& message) {
+  *message.mutable_asleep() = ToWire(timing.asleep);
+  *message.mutable_wake_to_send() = ToWire(now - timing.ended);
+  *message.mutable_overshoot() = ToWire(timing.overshoot);
+  message.set_place(timing.place);
+}
+
 v1::ObjectKind EncodeKind(engine::ObjectKind kind) {
   switch (kind) {
     case engine::ObjectKind::kWaitQueue:

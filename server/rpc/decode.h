@@ -34,11 +34,15 @@ absl::Status DecodeSleepState(v1::Sleep sleep, MaySleepOn may_sleep_on,
 absl::Status DecodeTimeout(const google::protobuf::Duration& message,
                            std::optional<absl::Duration>& timeout);
 
-// The fields timeout, nonblock and sleep of a request.
+// The fields timeout, nonblock and sleep of a request, and want_timing where
+// there is one.
 template <class Request>
 absl::Status DecodeSleep(const Request& request, MaySleepOn may_sleep_on,
                          engine::SleepOptions& options) {
   options.nonblock = request.nonblock();
+  if constexpr (requires { request.want_timing(); }) {
+    options.want_timing = request.want_timing();
+  }
   absl::Status status =
       DecodeSleepState(request.sleep(), may_sleep_on, options.state);
   if (status.ok() && request.has_timeout()) {
@@ -47,6 +51,9 @@ absl::Status DecodeSleep(const Request& request, MaySleepOn may_sleep_on,
   return status;
 }
 
+// `now`: when the answer is on its way.
+void Encode(const engine::OperationTiming& timing, absl::Time now,
+            v1::Timing& message);
 v1::ObjectKind EncodeKind(engine::ObjectKind kind);
 v1::PipeMode EncodeMode(engine::PipeMode mode);
 v1::PipeProfile EncodeProfile(engine::PipeProfile profile);

@@ -30,12 +30,13 @@ void AnswerRead(UnaryCall& call, engine::Operation& operation) {
   response.set_incarnation(op.object().incarnation());
   response.set_broken(op.broken());
   response.set_slept(op.slept());
+  call.SetTiming(op, response);
   call.Reply(response);
 }
 
 void Read(UnaryCall& call, const v1::ReadRequest& request) {
   engine::SleepOptions options;
-  std::shared_ptr<const engine::CallerInfo> caller;
+  std::shared_ptr<engine::CallerInfo> caller;
   if (!call.GetSleep(request, MaySleepOn::kNo, options, caller)) return;
   const uint64_t max_bytes = std::min(
       {request.has_max_bytes() ? request.max_bytes() : kReadBytesDefault,
@@ -69,12 +70,13 @@ void AnswerWrite(UnaryCall& call, engine::Operation& operation) {
   response.set_offset(op.offset());
   response.set_incarnation(op.object().incarnation());
   response.set_slept(op.slept());
+  call.SetTiming(op, response);
   call.Reply(response);
 }
 
 void Write(UnaryCall& call, const v1::WriteRequest& request) {
   engine::SleepOptions options;
-  std::shared_ptr<const engine::CallerInfo> caller;
+  std::shared_ptr<engine::CallerInfo> caller;
   if (!call.GetSleep(request, MaySleepOn::kYes, options, caller)) return;
   engine::PipeOptionsRequest pipe;
   const absl::Status status = Decode(request.options(), pipe);
@@ -97,12 +99,13 @@ void AnswerPoll(UnaryCall& call, engine::Operation& operation) {
   response.set_hup(op.events().hup);
   response.set_err(op.events().err);
   response.set_slept(op.slept());
+  call.SetTiming(op, response);
   call.Reply(response);
 }
 
 void Poll(UnaryCall& call, const v1::PollRequest& request) {
   engine::SleepOptions options;
-  std::shared_ptr<const engine::CallerInfo> caller;
+  std::shared_ptr<engine::CallerInfo> caller;
   if (!call.GetSleep(request, MaySleepOn::kNo, options, caller)) return;
   auto op = engine::MakeRef<engine::PollOperation>(request.in(), request.out(),
                                                    call.home(), call.caller(),

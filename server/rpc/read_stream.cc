@@ -32,6 +32,7 @@ class ReadStreamCall final : public StreamCall {
   void OnNoMoreMessages() override;
   void OnWritten(bool ok) override;
   void OnOperationEnded(engine::Operation& op) override;
+  void OnWatchEnded(engine::Operation& op) override;
   void OnGone() override;
 
   absl::Status Open(const v1::ReadStreamRequest::Open& open);
@@ -49,7 +50,9 @@ class ReadStreamCall final : public StreamCall {
   uint64_t incarnation_ = 0;
   bool packets_ = false;
   engine::SleepOptions sleep_;
-  std::shared_ptr<const engine::CallerInfo> caller_;
+  // Its bytes are being sent, and count as unsent.
+  engine::Ref<engine::Operation> sending_;
+  std::shared_ptr<engine::CallerInfo> caller_;
   uint64_t left_bytes_ = std::numeric_limits<uint64_t>::max();  // of max_bytes
   std::optional<uint64_t> window_bytes_;
   uint64_t offset_ = 0;      // where this reader stands
@@ -81,7 +84,9 @@ void ReadStreamCall::OnMessage(grpc::ByteBuffer& message) {
 
 absl::Status ReadStreamCall::Open(const v1::ReadStreamRequest::Open& open) {
   absl::Status status = DecodeSleep(open, MaySleepOn::kNo, sleep_);
-  if (status.ok()) status = MakeCallerInfo(context(), open.caller(), caller_);
+  if (status.ok()) {
+    status = FindCaller(engine(), context(), open.caller(), caller_);
+  }
   if (!status.ok()) return status;
   sleep_.call_deadline = CallDeadline(context());
   if (open.has_max_bytes()) left_bytes_ = open.max_bytes();
@@ -94,9 +99,11 @@ absl::Status ReadStreamCall::Open(const v1::ReadStreamRequest::Open& open) {
   engine::PipeOptionsRequest options;
   status = Decode(open.options(), options);
   if (!status.ok()) return status;
-  auto reader = engine().OpenReader(open.name(), options);
-  if (!reader.ok()) return reader.status();
-  reader_ = *std::move(reader);
+  auto watch = engine::MakeRef<engine::HandleOperation>(
+      /*writes=*/false, home(), caller(), caller_);
+  status = TakeHandle(engine().OpenReader(open.name(), options, watch), watch,
+                      reader_);
+  if (!status.ok()) return status;
   incarnation_ = reader_->pipe().incarnation();
   packets_ = reader_->pipe().options().mode == engine::PipeMode::kPacket;
   read_up_to_ = offset_ = reader_->pipe().Stat().read_offset;
@@ -160,6 +167,7 @@ void ReadStreamCall::Answer(engine::ReadOperation& op) {
   if (op.ending() != engine::Ending::kDone) {
     return End(OutcomeOf(op.ending()), op.broken());
   }
+  sending_ = engine::Ref<engine::Operation>(&op);
   const absl::Cord data = op.TakeData();
   left_bytes_ -= data.size();
   offset_ = op.offset() + data.size();
@@ -183,6 +191,7 @@ void ReadStreamCall::End(v1::Outcome outcome, bool broken) {
 }
 
 void ReadStreamCall::OnWritten(bool ok) {
+  sending_ = nullptr;
   // A write may succeed after the caller has gone: it was on its way before.
   if (!ok || gone()) return FinishNow(CallerGoneError());
   if (ending_) return FinishNow(absl::OkStatus());
@@ -195,6 +204,14 @@ void ReadStreamCall::OnNoMoreMessages() {
     return FinishNow(engine::MakeError(EINVAL, "the stream was never opened"));
   }
   ReadOn();
+}
+
+void ReadStreamCall::OnWatchEnded(engine::Operation& op) {
+  if (finished()) return;
+  // What is under way is brought to its end first: a sleeping read by the same
+  // event, a write by its client.
+  failure_ = FailureOf(op);
+  if (!awaiting() && !writing()) FinishNow(failure_);
 }
 
 void ReadStreamCall::OnGone() {
@@ -214,6 +231,7 @@ void ReadStreamCall::FinishNow(const absl::Status& status) {
 }
 
 void ReadStreamCall::CloseHandle() {
+  EndWatch();
   if (reader_ == nullptr) return;
   engine::PipeObject& pipe = reader_->pipe();
   pipe.Close(std::move(reader_));

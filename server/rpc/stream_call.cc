@@ -3,7 +3,6 @@
 #include <utility>
 
 #include "core/check.h"
-#include "server/rpc/status_map.h"
 
 namespace waitq::rpc {
 
@@ -66,7 +65,20 @@ void StreamCall::Await(engine::Ref<engine::Operation> op, bool runs_on) {
   op_runs_on_ = runs_on;
 }
 
+void StreamCall::EndWatch() {
+  if (!watch_) return;
+  watch_->Detach();
+  engine().CallerGone(*watch_);
+  watch_ = nullptr;
+  --holds_;  // not the last: whoever brought us here has one
+}
+
 void StreamCall::OnEnded(engine::Operation& op) {
+  if (&op == watch_.get()) {
+    const engine::Ref<engine::Operation> watch = std::move(watch_);
+    OnWatchEnded(op);
+    return Release();
+  }
   const engine::Ref<engine::Operation> ended = std::move(op_);
   OnOperationEnded(op);
   Release();

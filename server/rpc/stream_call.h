@@ -1,6 +1,7 @@
 // The state machine of a bidirectional stream, for every streaming method.
 //
-// At most one read, one write and one operation are under way at a time; a
+// At most one read, one write and one operation, besides the one that watches
+// over an open handle, are under way at a time; a
 // method is a subclass that is told when each is done and says what is next.
 // Whatever happens it calls Finish() once; the call is freed when gRPC has
 // given back its last tag and no operation is asleep.
@@ -8,12 +9,17 @@
 #ifndef WAITQ_SERVER_RPC_STREAM_CALL_H_
 #define WAITQ_SERVER_RPC_STREAM_CALL_H_
 
+#include <memory>
+#include <utility>
+
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "google/protobuf/message_lite.h"
 #include "server/engine/engine.h"
 #include "server/rpc/call.h"
 #include "server/rpc/call_queue.h"
 #include "server/rpc/raw_service.h"
+#include "server/rpc/status_map.h"
 
 namespace waitq::rpc {
 
@@ -50,6 +56,8 @@ class StreamCall : private engine::Caller {
   virtual void OnWritten(bool ok) = 0;
   // The operation given to Await() has ended.
   virtual void OnOperationEnded(engine::Operation& op) = 0;
+  // The watch over a handle has ended: by something else than EndWatch().
+  virtual void OnWatchEnded(engine::Operation& op) = 0;
   // The caller has gone; Finish() has not been called, or is on its way. An
   // operation that is asleep has been told so.
   virtual void OnGone() = 0;
@@ -64,6 +72,26 @@ class StreamCall : private engine::Caller {
   // when the caller goes.
   void Await(engine::Ref<engine::Operation> op, bool runs_on);
   bool awaiting() const { return static_cast<bool>(op_); }
+
+  // Takes a handle that was opened with `watch`: will be told when that has
+  // ended. Otherwise returns why there is none.
+  template <class Handle>
+  absl::Status TakeHandle(absl::StatusOr<std::unique_ptr<Handle>> opened,
+                          engine::Ref<engine::HandleOperation> watch,
+                          std::unique_ptr<Handle>& handle) {
+    if (!opened.ok()) {
+      watch->Detach();
+      return opened.status();
+    }
+    if (*opened == nullptr) return FailureOf(*watch);
+    handle = *std::move(opened);
+    ++holds_;
+    watch_ = std::move(watch);
+    return absl::OkStatus();
+  }
+  // Ends the watch, if there is one; nobody is told. To be called before the
+  // handle is closed.
+  void EndWatch();
 
   // Ends the sleep of the operation that is awaited, as if the caller had gone.
   void CancelOperation() { engine().CallerGone(*op_); }
@@ -97,13 +125,14 @@ class StreamCall : private engine::Caller {
   StreamResponder responder_{&context_};
   grpc::ByteBuffer incoming_;
   engine::Ref<engine::Operation> op_;
+  engine::Ref<engine::Operation> watch_;
   bool op_runs_on_ = false;
   bool writing_ = false;
   bool finished_ = false;
   bool gone_ = false;
   grpc::Status status_;  // of Finish()
-  // Why this lives: tags that gRPC has not given back, and a sleeping
-  // operation. Freed at 0.
+  // Why this lives: tags that gRPC has not given back, and operations that have
+  // not ended. Freed at 0.
   int holds_ = 0;
 
   CallTag<StreamCall> arrived_{this, &StreamCall::OnArrived};

@@ -71,6 +71,7 @@ void UnaryCall::OnEnded(engine::Operation& op) {
 }
 
 void UnaryCall::Finish(engine::Operation& op, Answer answer) {
+  ended_ = engine::Ref<engine::Operation>(&op);
   const absl::Status failure = FailureOf(op);
   // Progress counts: what has moved bytes ends OK, and says what ended it.
   if (failure.ok() || op.moved_bytes()) {

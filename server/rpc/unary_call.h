@@ -50,6 +50,15 @@ class UnaryCall final : private engine::Caller {
   engine::Home* home() { return &queue_; }
   engine::Caller* caller() { return this; }
 
+  // The field `timing` of an answer, if it was asked for. To be called last:
+  // what comes after it is not in it.
+  template <class Response>
+  void SetTiming(const engine::Operation& op, Response& response) {
+    if (const auto timing = op.timing()) {
+      Encode(*timing, engine_.Now(), *response.mutable_timing());
+    }
+  }
+
   // Parses the request, and drops its bytes. If it does not parse, the call has
   // failed.
   bool Parse(google::protobuf::MessageLite& request);
@@ -63,10 +72,11 @@ class UnaryCall final : private engine::Caller {
   template <class Request>
   bool GetSleep(const Request& request, MaySleepOn may_sleep_on,
                 engine::SleepOptions& options,
-                std::shared_ptr<const engine::CallerInfo>& caller) {
+                std::shared_ptr<engine::CallerInfo>& caller) {
     absl::Status status = DecodeSleep(request, may_sleep_on, options);
-    if (status.ok())
-      status = MakeCallerInfo(context_, request.caller(), caller);
+    if (status.ok()) {
+      status = FindCaller(engine_, context_, request.caller(), caller);
+    }
     if (!status.ok()) Fail(status);
     options.call_deadline = CallDeadline(context_);
     runs_on_ = options.state == kUninterruptible;
@@ -102,6 +112,8 @@ class UnaryCall final : private engine::Caller {
   grpc::ByteBuffer request_;
   UnaryResponder responder_{&context_};
   engine::Ref<engine::Operation> op_;  // while it sleeps
+  // When it has ended: what it holds counts until the answer is out.
+  engine::Ref<engine::Operation> ended_;
   Answer answer_ = nullptr;
   bool runs_on_ = false;  // the operation, when the caller has gone
   // Why this lives: tags that gRPC has not given back, and a sleeping

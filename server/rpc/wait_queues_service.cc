@@ -24,6 +24,7 @@ void AnswerWait(UnaryCall& call, engine::Operation& operation) {
     *response.mutable_remaining() = ToWire(*remaining);
   }
   response.set_slept(op.slept());
+  call.SetTiming(op, response);
   call.Reply(response);
 }
 
@@ -41,7 +42,7 @@ void Wait(UnaryCall& call, const v1::WaitRequest& request) {
   }
   if (!status.ok()) return call.Fail(status);
   engine::SleepOptions options;
-  std::shared_ptr<const engine::CallerInfo> caller;
+  std::shared_ptr<engine::CallerInfo> caller;
   if (!call.GetSleep(request, MaySleepOn::kNo, options, caller)) return;
 
   spec.then_wake = request.then_wake();

@@ -28,6 +28,7 @@ class WriteStreamCall final : public StreamCall {
   void OnNoMoreMessages() override;
   void OnWritten(bool ok) override;
   void OnOperationEnded(engine::Operation& op) override;
+  void OnWatchEnded(engine::Operation& op) override;
   void OnGone() override;
 
   absl::Status Open(const v1::WriteStreamRequest::Open& open);
@@ -47,14 +48,16 @@ class WriteStreamCall final : public StreamCall {
   bool opened_ = false;
   bool needs_end_ = false;
   engine::SleepOptions sleep_;
-  std::shared_ptr<const engine::CallerInfo> caller_;
+  std::shared_ptr<engine::CallerInfo> caller_;
   v1::WriteStreamResponse progress_;
   bool unreported_ = false;              // progress_ has not been sent
   bool last_sent_ = false;               // it has, with its outcome
   std::optional<absl::Status> failure_;  // the call ends with it
+  absl::Status told_;  // of the pipe's end, while a write was asleep
 };
 
 void WriteStreamCall::OnMessage(grpc::ByteBuffer& message) {
+  if (failure_.has_value()) return;  // it was on its way
   v1::WriteStreamRequest request;
   absl::Status status = ParseRequest(engine(), message, request);
   if (status.ok() && request.has_open() == opened_) {
@@ -80,15 +83,19 @@ void WriteStreamCall::OnMessage(grpc::ByteBuffer& message) {
 
 absl::Status WriteStreamCall::Open(const v1::WriteStreamRequest::Open& open) {
   absl::Status status = DecodeSleep(open, MaySleepOn::kYes, sleep_);
-  if (status.ok()) status = MakeCallerInfo(context(), open.caller(), caller_);
+  if (status.ok()) {
+    status = FindCaller(engine(), context(), open.caller(), caller_);
+  }
   if (!status.ok()) return status;
   sleep_.call_deadline = CallDeadline(context());
   engine::PipeOptionsRequest options;
   status = Decode(open.options(), options);
   if (!status.ok()) return status;
-  auto writer = engine().OpenWriter(open.name(), options);
-  if (!writer.ok()) return writer.status();
-  writer_ = *std::move(writer);
+  auto watch = engine::MakeRef<engine::HandleOperation>(
+      /*writes=*/true, home(), caller(), caller_);
+  status = TakeHandle(engine().OpenWriter(open.name(), options, watch), watch,
+                      writer_);
+  if (!status.ok()) return status;
   opened_ = true;
   needs_end_ = open.needs_end();
   progress_.set_offset(writer_->pipe().Stat().write_offset);
@@ -135,6 +142,7 @@ void WriteStreamCall::Answer(engine::WriteOperation& op) {
   if (absl::Cord rest = op.TakeRest(); !rest.empty()) {
     return Append(std::move(rest));
   }
+  if (!told_.ok()) return Fail(told_);
   Report();
   StartRead();
 }
@@ -199,6 +207,19 @@ void WriteStreamCall::Fail(const absl::Status& status) {
   Report();  // how much was accepted, before the status
 }
 
+void WriteStreamCall::OnWatchEnded(engine::Operation& op) {
+  if (finished() || failure_.has_value() ||
+      progress_.outcome() != v1::OUTCOME_UNSPECIFIED) {
+    return;
+  }
+  // A sleeping write ends by the same event, or has just been done: it tells.
+  if (awaiting()) {
+    told_ = FailureOf(op);
+  } else {
+    Fail(FailureOf(op));
+  }
+}
+
 void WriteStreamCall::OnGone() {
   if (finished()) return;
   if (awaiting()) {
@@ -212,6 +233,7 @@ void WriteStreamCall::OnGone() {
 }
 
 void WriteStreamCall::CloseHandle(bool clean) {
+  EndWatch();
   if (writer_ == nullptr) return;
   engine::PipeObject& pipe = writer_->pipe();
   pipe.Close(std::move(writer_), clean);

@@ -13,6 +13,7 @@
 #include "absl/strings/cord.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
+#include "server/engine/caller_info.h"
 #include "server/engine/engine.h"
 #include "server/engine/object.h"
 #include "server/engine/operation.h"
@@ -157,9 +158,9 @@ using WriteCall = CallOf<WriteOperation>;
 using PollCall = CallOf<PollOperation>;
 
 // Makes the operation of a call.
-inline std::shared_ptr<const CallerInfo> TestCaller() {
+inline std::shared_ptr<CallerInfo> TestCaller() {
   static const auto info =
-      std::make_shared<const CallerInfo>(CallerInfo{"peer:1", "tester"});
+      std::make_shared<CallerInfo>("peer:1", "tester", Limits());
   return info;
 }
 inline Ref<WaitOperation> MakeWait(const WaitArgs& args, Home* home,

@@ -31,37 +31,42 @@ TEST(LimitsTest, TheDefaultsAreThoseOfTheManual) {
   EXPECT_EQ(limits.message_bytes, 4u * 1024 * 1024);
 }
 
-TEST(LimitsTest, TwoThatDoNotFitAreNamed) {
+TEST(LimitsTest, WhatMakesNoSenseIsNamed) {
   struct {
     void (*change)(Limits&);
-    const char* small;
-    const char* large;
+    const char* error;
   } const rows[] = {
-      {[](Limits& l) { l.objects = 0; }, "limit 1 (1)", "objects (0)"},
-      {[](Limits& l) { l.sleepers_per_object = 0; }, "limit 1 (1)",
-       "sleepers-per-object (0)"},
+      {[](Limits& l) { l.objects = 0; }, "objects is 0: it is at least 1"},
+      {[](Limits& l) { l.sleepers_per_object = 0; },
+       "sleepers-per-object is 0: it is at least 1"},
+      {[](Limits& l) { l.sleepers_per_caller = 0; },
+       "sleepers-per-caller is 0: it is at least 1"},
+      {[](Limits& l) { l.pipe_bytes = 0; },
+       "pipe-bytes is 0: it is at least 1"},
+      // A stream's message of 64 KiB would not fit with its frame.
+      {[](Limits& l) { l.message_bytes = 131'071; },
+       "message-bytes is 131071: it is at least 131072"},
+      {[](Limits& l) { l.message_bytes = (1 << 30) + 1; },
+       "message-bytes is 1073741825: it is at most 1073741824"},
       {[](Limits& l) { l.sleepers_per_object = l.sleepers + 1; },
-       "sleepers-per-object (2000001)", "sleepers (2000000)"},
-      {[](Limits& l) { l.pipe_bytes = 0; }, "limit 1 (1)", "pipe-bytes (0)"},
-      {[](Limits& l) { l.pipe_bytes = l.pipe_bytes_in_all + 1; }, "pipe-bytes ",
-       "pipe-bytes-in-all "},
-      {[](Limits& l) { l.message_bytes = 65'535; }, "65536",
-       "message-bytes (65535)"},
+       "sleepers-per-object (2000001) is above sleepers (2000000)"},
+      {[](Limits& l) { l.sleepers_per_caller = l.sleepers + 1; },
+       "sleepers-per-caller (2000001) is above sleepers (2000000)"},
+      {[](Limits& l) { l.pipe_bytes = l.pipe_bytes_in_all + 1; },
+       "pipe-bytes (1073741825) is above pipe-bytes-in-all (1073741824)"},
       {[](Limits& l) { l.bytes_asleep = l.message_bytes - 1; },
-       "message-bytes ", "bytes-asleep "},
-      {[](Limits& l) {
-         l.message_bytes = (1 << 30) + 1;
-         l.bytes_asleep = l.message_bytes;
-       },
-       "message-bytes (1073741825)", "1073741824"},
+       "message-bytes (4194304) is above bytes-asleep (4194303)"},
+      {[](Limits& l) { l.bytes_unsent = l.message_bytes - 1; },
+       "message-bytes (4194304) is above bytes-unsent (4194303)"},
+      {[](Limits& l) { l.bytes_per_caller = l.message_bytes - 1; },
+       "message-bytes (4194304) is above bytes-per-caller (4194303)"},
   };
   for (const auto& row : rows) {
     Limits limits;
     row.change(limits);
     const absl::Status status = limits.Check();
     EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
-    EXPECT_THAT(std::string(status.message()), HasSubstr(row.small));
-    EXPECT_THAT(std::string(status.message()), HasSubstr(row.large));
+    EXPECT_THAT(std::string(status.message()), HasSubstr(row.error));
   }
 }
 
@@ -70,6 +75,8 @@ TEST(LimitsTest, EachMayBeAsLargeAsTheNext) {
   limits.sleepers_per_object = limits.sleepers;
   limits.pipe_bytes = limits.pipe_bytes_in_all;
   limits.bytes_asleep = limits.message_bytes;
+  limits.bytes_unsent = limits.message_bytes;
+  limits.bytes_per_caller = limits.message_bytes;
   EXPECT_TRUE(limits.Check().ok());
 }
 

@@ -307,9 +307,9 @@ TEST_P(BadRequestTest, MessageAboveGrpcsLimitIsRefusedByIt) {
 }
 
 TEST_P(BadRequestTest, LowerLimitOfMessagesIsKept) {
-  options().limits.message_bytes = 65536;
-  EXPECT_THAT(Call(client(), WriteOfMessageBytes(65536)).status, IsOk());
-  EXPECT_THAT(Call(client(), WriteOfMessageBytes(65537)).status,
+  options().limits.message_bytes = 131072;
+  EXPECT_THAT(Call(client(), WriteOfMessageBytes(131072)).status, IsOk());
+  EXPECT_THAT(Call(client(), WriteOfMessageBytes(131073)).status,
               FailsWith(grpc::StatusCode::INVALID_ARGUMENT, "EMSGSIZE"));
 }
 
@@ -379,7 +379,7 @@ TEST_P(LimitsTest, ObjectsHaveALimit) {
 
 TEST_P(LimitsTest, SleepersHaveALimitOnEachObjectAndInAll) {
   options().limits.sleepers_per_object = 1;
-  options().limits.sleepers = 2;
+  options().limits.sleepers = options().limits.sleepers_per_caller = 2;
   Pending<v1::WaitRequest> first(client(), "name: 'a'");
   AwaitAsleep(1);
   ExpectLimit(Call<v1::WaitRequest>(client(), "name: 'a'").status,
@@ -389,7 +389,8 @@ TEST_P(LimitsTest, SleepersHaveALimitOnEachObjectAndInAll) {
     AwaitAsleep(2);
     ExpectLimit(Call<v1::CompletionWaitRequest>(client(), "name: 'c'").status,
                 "sleepers");
-    ReadStream reader(client(), "name: 'd'");
+    ReadStream reader(client());
+    ASSERT_TRUE(reader.Send("open { name: 'd' }"));
     ExpectLimit(reader.Finish(), "sleepers");
     // Who need not sleep is served all the same.
     EXPECT_THAT(
@@ -403,7 +404,7 @@ TEST_P(LimitsTest, SleepersHaveALimitOnEachObjectAndInAll) {
 }
 
 TEST_P(LimitsTest, BytesOfSleepingWritesHaveALimit) {
-  options().limits.message_bytes = options().limits.bytes_asleep = 65536;
+  options().limits.message_bytes = options().limits.bytes_asleep = 131072;
   ASSERT_THAT(
       Call<v1::CreateRequest>(
           client(), "name: 'p' pipe { capacity_bytes: 1 atomic_max_bytes: 1 }")
@@ -412,7 +413,7 @@ TEST_P(LimitsTest, BytesOfSleepingWritesHaveALimit) {
   WriteNow("p", "x");
   v1::WriteRequest request;
   request.set_name("p");
-  request.set_data(std::string(40'000, 'x'));
+  request.set_data(std::string(80'000, 'x'));
   Pending<v1::WriteRequest> first(client(), request);
   AwaitAsleep(1);
   ExpectLimit(Call(client(), request).status, "bytes-asleep");

@@ -321,8 +321,41 @@ TEST_P(ReadStreamTest, RemoveEndsAReaderAtItsClosedWindow) {
   ReadStream reader(client(), "name: 'p' window_bytes: 4");
   EXPECT_EQ(reader.ReadBytes(4), "0123");
   ASSERT_THAT(Call<v1::RemoveRequest>(client(), "name: 'p'").status, IsOk());
-  reader.Report(4);
   EXPECT_THAT(reader.Finish(), FailsWith(grpc::StatusCode::ABORTED, "EIDRM"));
+}
+
+TEST_P(ReadStreamTest, DrainLetsAReaderAtItsClosedWindowGoOn) {
+  WriteNow("p", "0123456789");
+  ReadStream reader(client(), "name: 'p' window_bytes: 4");
+  EXPECT_EQ(reader.ReadBytes(4), "0123");
+  server().Drain();
+  ASSERT_TRUE(reader.Report(4));
+  EXPECT_EQ(reader.ReadBytes(4), "4567");
+  ASSERT_TRUE(reader.Report(8));
+  EXPECT_EQ(reader.ReadBytes(2), "89");
+  EXPECT_THAT(reader.Finish(),
+              FailsWith(grpc::StatusCode::UNAVAILABLE, "ESHUTDOWN"));
+}
+
+// What one that does not take its bytes keeps in the server is bounded: others
+// are served.
+TEST_P(ReadStreamTest, BytesThatAReaderDoesNotTakeHaveALimit) {
+  options().limits.message_bytes = 128 << 10;
+  options().limits.bytes_per_caller = 128 << 10;
+  Call<v1::CreateRequest>(client(),
+                          "name: 'p' pipe { capacity_bytes: 4194304 }");
+  for (int i = 0; i < 30; ++i) WriteNow("p", std::string(100'000, 'x'));
+  // gRPC's windows take some of it; what does not fit them stays here.
+  ReadStream greedy(client(), "name: 'p' caller: 'greedy' max_bytes: 1000000");
+  ASSERT_TRUE(Await([&] { return StatOf("p").pipe().read_offset() > 0; }));
+  EXPECT_THAT(Call<v1::ReadRequest>(
+                  client(), "name: 'p' caller: 'greedy' max_bytes: 100000")
+                  .status,
+              FailsWith(grpc::StatusCode::RESOURCE_EXHAUSTED, "ENOSPC"));
+  const auto other =
+      Call<v1::ReadRequest>(client(), "name: 'p' max_bytes: 100000");
+  EXPECT_THAT(other.status, IsOk());
+  EXPECT_THAT(other.response.data(), SizeIs(100'000));
 }
 
 // --- Bad messages and clients that go, at any time ---------------------------

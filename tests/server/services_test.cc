@@ -305,16 +305,16 @@ TEST_P(PipesTest, ReadTimesOutOrWouldBlock) {
 }
 
 TEST_P(PipesTest, ReadOfMoreThanAMessageHoldsIsCutToIt) {
-  options().limits.message_bytes = 65536;
+  options().limits.message_bytes = 131072;
   ASSERT_THAT(Call<v1::CreateRequest>(
-                  client(), "name: 'p' pipe { capacity_bytes: 100000 }")
+                  client(), "name: 'p' pipe { capacity_bytes: 200000 }")
                   .status,
               IsOk());
-  WriteNow("p", std::string(50'000, 'x'));
-  WriteNow("p", std::string(50'000, 'x'));
+  WriteNow("p", std::string(100'000, 'x'));
+  WriteNow("p", std::string(100'000, 'x'));
   const auto read = Call<v1::ReadRequest>(
       client(), "name: 'p' max_bytes: 18446744073709551615");
-  EXPECT_THAT(read.response.data(), SizeIs(65536));
+  EXPECT_THAT(read.response.data(), SizeIs(131072));
 }
 
 TEST_P(PipesTest, LargestMessageGoesInAndComesOut) {

@@ -57,16 +57,18 @@ class StatusMapTest : public testing::Test {
         .then = then,
         .exclusive = true};
     return engine::MakeRef<engine::WaitOperation>(
-        spec, &box_, nullptr, std::make_shared<engine::CallerInfo>());
+        spec, &box_, nullptr,
+        std::make_shared<engine::CallerInfo>("", "", limits_));
   }
   engine::Ref<engine::ReadOperation> MakeRead() {
     return engine::MakeRef<engine::ReadOperation>(
-        10, nullptr, &box_, nullptr, std::make_shared<engine::CallerInfo>());
+        10, nullptr, &box_, nullptr,
+        std::make_shared<engine::CallerInfo>("", "", limits_));
   }
   engine::Ref<engine::WriteOperation> MakeWrite(size_t bytes) {
     return engine::MakeRef<engine::WriteOperation>(
         absl::Cord(std::string(bytes, 'x')), nullptr, &box_, nullptr,
-        std::make_shared<engine::CallerInfo>());
+        std::make_shared<engine::CallerInfo>("", "", limits_));
   }
   // Starts it; it sleeps.
   void Sleep(const engine::Ref<engine::WaitOperation>& op) {

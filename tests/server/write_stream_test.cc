@@ -363,6 +363,43 @@ TEST_P(WriteStreamTest, ForcedRemoveEndsReadersAndWritersThatSleep) {
   EXPECT_EQ(writer.last().accepted_bytes(), 4u);
 }
 
+TEST_P(WriteStreamTest, ForcedRemoveEndsAWriterThatSaysNothing) {
+  WriteStream writer(client(), "name: 'p'");
+  ASSERT_TRUE(writer.Write("abc"));
+  ASSERT_TRUE(writer.AwaitAccepted(3));
+  const auto remove =
+      Call<v1::RemoveRequest>(client(), "name: 'p' force: true");
+  ASSERT_THAT(remove.status, IsOk());
+  EXPECT_EQ(remove.response.ended(), 0u) << "it was no sleeper";
+  EXPECT_THAT(writer.Finish(), FailsWith(grpc::StatusCode::ABORTED, "EIDRM"));
+  EXPECT_EQ(writer.last().accepted_bytes(), 3u);
+}
+
+TEST_P(WriteStreamTest, DrainEndsAWriterThatSaysNothing) {
+  WriteStream writer(client(), "name: 'p'");
+  ASSERT_TRUE(writer.Write("abc"));
+  ASSERT_TRUE(writer.AwaitAccepted(3));
+  server().Drain();
+  EXPECT_THAT(writer.Finish(),
+              FailsWith(grpc::StatusCode::UNAVAILABLE, "ESHUTDOWN"));
+  EXPECT_EQ(writer.last().accepted_bytes(), 3u);
+  ExpectFile("abc", /*broken=*/true);
+}
+
+TEST_P(WriteStreamTest, OneTooManyIsRefusedAndEndsNoFile) {
+  options().limits.sleepers_per_caller = 1;
+  WriteStream first(client(), "name: 'p' caller: 'me'");
+  WriteStream second(client());
+  ASSERT_TRUE(second.Send("open { name: 'p' caller: 'me' }"));
+  EXPECT_THAT(second.Finish(),
+              FailsWith(grpc::StatusCode::RESOURCE_EXHAUSTED, "ENOSPC"));
+  WriteStream other(client(), "name: 'p' caller: 'other'");
+  ASSERT_TRUE(first.Write("abc"));
+  EXPECT_THAT(first.Close(), IsOk());
+  EXPECT_THAT(other.Close(), IsOk());
+  ExpectFile("abc", /*broken=*/false);
+}
+
 TEST_P(WriteStreamTest, NextWriteAfterAForcedRemoveIsRefused) {
   WriteStream writer(client(), "name: 'p'");
   ASSERT_TRUE(writer.Write("abc"));

@@ -1,0 +1,41 @@
+#include "server/engine/caller_info.h"
+
+#include "absl/hash/hash.h"
+
+namespace waitq::engine {
+
+CallerTable::Shard& CallerTable::ShardOf(const Key& key) {
+  // Other bits than the map's own.
+  return shards_[(absl::HashOf(key) >> 40) % kShards];
+}
+
+std::shared_ptr<CallerInfo> CallerTable::Find(absl::string_view peer,
+                                              absl::string_view name) {
+  Key key(peer, name);
+  Shard& shard = ShardOf(key);
+  MutexLock lock(&shard.mu);
+  std::weak_ptr<CallerInfo>& entry = shard.callers[key];
+  if (auto known = entry.lock()) return known;
+  std::shared_ptr<CallerInfo> made(
+      new CallerInfo(key.first, key.second, limits_),
+      [this](CallerInfo* info) { Forget(info); });
+  entry = made;
+  return made;
+}
+
+void CallerTable::Forget(CallerInfo* info) {
+  const Key key(info->peer(), info->name());
+  Shard& shard = ShardOf(key);
+  {
+    MutexLock lock(&shard.mu);
+    // The race with Find(), which may have made it anew since the last
+    // reference to this one went.
+    const auto it = shard.callers.find(key);
+    if (it != shard.callers.end() && it->second.expired()) {
+      shard.callers.erase(it);
+    }
+  }
+  delete info;
+}
+
+}  // namespace waitq::engine
