@@ -69,7 +69,8 @@ absl::StatusOr<WaitResult> Client::Wait(const std::string& name,
                     .value_after = response->value_after(),
                     .generation = response->generation(),
                     .remaining = RemainingOf(*response),
-                    .slept = response->slept()};
+                    .slept = response->slept(),
+                    .timing = TimingOf(*response)};
 }
 
 absl::StatusOr<WakeResult> Client::WakeUp(const std::string& name,

@@ -36,6 +36,7 @@ absl::StatusOr<AwaitResult> Client::Await(const std::string& name,
   return AwaitResult{.outcome = *outcome,
                      .remaining = RemainingOf(*response),
                      .slept = response->slept(),
+                     .timing = TimingOf(*response),
                      .generation = response->generation()};
 }
 

@@ -37,7 +37,8 @@ absl::StatusOr<ReadResult> Client::Read(const std::string& name,
                     .offset = response->offset(),
                     .incarnation = response->incarnation(),
                     .broken = response->broken(),
-                    .slept = response->slept()};
+                    .slept = response->slept(),
+                    .timing = TimingOf(*response)};
 }
 
 absl::StatusOr<WriteResult> Client::Write(const std::string& name,
@@ -70,7 +71,8 @@ absl::StatusOr<WriteResult> Client::Write(const std::string& name,
                      .ended_by_error = response->ended_by_error(),
                      .offset = response->offset(),
                      .incarnation = response->incarnation(),
-                     .slept = response->slept()};
+                     .slept = response->slept(),
+                     .timing = TimingOf(*response)};
   if (response->ended_by() != v1::OUTCOME_UNSPECIFIED) {
     absl::StatusOr<Outcome> ended_by = FromWire(response->ended_by());
     if (!ended_by.ok()) return ended_by.status();
@@ -97,7 +99,8 @@ absl::StatusOr<PollResult> Client::Poll(const std::string& name,
                     .out = response->out(),
                     .hup = response->hup(),
                     .err = response->err(),
-                    .slept = response->slept()};
+                    .slept = response->slept(),
+                    .timing = TimingOf(*response)};
 }
 
 absl::StatusOr<std::unique_ptr<PipeReader>> Client::OpenReader(

@@ -74,6 +74,8 @@ class PipeWriter::Impl {
   }
 
   uint64_t accepted_bytes() const { return accepted_bytes_; }
+  uint64_t offset() const { return offset_; }
+  uint64_t incarnation() const { return incarnation_; }
   uint64_t sleeps() const { return sleeps_; }
 
  private:
@@ -96,6 +98,8 @@ class PipeWriter::Impl {
     if (!response.has_value()) return;
     open_ = true;
     accepted_bytes_ = std::max(accepted_bytes_, response->accepted_bytes());
+    offset_ = std::max(offset_, response->offset());
+    incarnation_ = response->incarnation();
     sleeps_ = std::max(sleeps_, response->sleeps());
     if (response->outcome() != v1::OUTCOME_UNSPECIFIED) {
       outcome_ = response->outcome();
@@ -103,6 +107,8 @@ class PipeWriter::Impl {
   }
 
   uint64_t accepted_bytes_ = 0;
+  uint64_t offset_ = 0;
+  uint64_t incarnation_ = 0;
   uint64_t sleeps_ = 0;
   std::optional<v1::Outcome> outcome_;
   bool open_ = false;
@@ -120,6 +126,10 @@ absl::StatusOr<Outcome> PipeWriter::Write(std::string_view data) {
 absl::StatusOr<Outcome> PipeWriter::Close() { return impl_->Close(); }
 
 uint64_t PipeWriter::accepted_bytes() const { return impl_->accepted_bytes(); }
+
+uint64_t PipeWriter::offset() const { return impl_->offset(); }
+
+uint64_t PipeWriter::incarnation() const { return impl_->incarnation(); }
 
 uint64_t PipeWriter::sleeps() const { return impl_->sleeps(); }
 

@@ -46,6 +46,10 @@ class PipeWriter {
   // How much of what was written is known to be in the pipe, or to have gone
   // through it. Exact after the end, unless the connection was lost.
   uint64_t accepted_bytes() const;
+  // The pipe's offset after the last of it, and which pipe of this name it is:
+  // the generation of its creation.
+  uint64_t offset() const;
+  uint64_t incarnation() const;
   // How often the server has put this stream to sleep for room.
   uint64_t sleeps() const;
 

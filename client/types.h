@@ -85,6 +85,18 @@ struct Action {
   int64_t operand = 0;
 };
 
+// Where the time of a blocking call went, as the server saw it.
+struct Timing {
+  // From the call's start to its end; 0 if it did not sleep.
+  absl::Duration asleep;
+  // From that end to the moment at which the answer was given to gRPC.
+  absl::Duration wake_to_send;
+  // With kTimedOut: how much later than `timeout` it ended.
+  absl::Duration overshoot;
+  // How many sleepers a wake would have come to first, when it went to sleep.
+  uint64_t place = 0;
+};
+
 // The options of blocking calls share these three:
 //   timeout   how long the call may sleep; absent: for ever; 0: one test
 //   nonblock  never sleep: kWouldBlock instead; beats `timeout`
@@ -105,6 +117,8 @@ struct WaitOptions {
   std::optional<absl::Duration> timeout = {};
   bool nonblock = false;
   Sleep sleep = Sleep::kInterruptible;
+  // The result is to have its `timing`.
+  bool want_timing = false;
 };
 
 struct WaitResult {
@@ -116,6 +130,8 @@ struct WaitResult {
   // Of `timeout`, where there is one.
   std::optional<absl::Duration> remaining = {};
   bool slept = false;
+  // If it was wanted.
+  std::optional<Timing> timing = {};
 };
 
 struct WakeOptions {
@@ -153,12 +169,16 @@ struct AwaitOptions {
   std::optional<absl::Duration> timeout = {};
   bool nonblock = false;
   Sleep sleep = Sleep::kInterruptible;
+  // The result is to have its `timing`.
+  bool want_timing = false;
 };
 
 struct AwaitResult {
   Outcome outcome = Outcome::kDone;  // kDone, kTimedOut or kWouldBlock
   std::optional<absl::Duration> remaining = {};
   bool slept = false;
+  // If it was wanted.
+  std::optional<Timing> timing = {};
   uint64_t generation = 0;
 };
 
@@ -197,6 +217,8 @@ struct ReadOptions {
   std::optional<absl::Duration> timeout = {};
   bool nonblock = false;
   Sleep sleep = Sleep::kInterruptible;
+  // The result is to have its `timing`.
+  bool want_timing = false;
 };
 
 struct ReadResult {
@@ -208,6 +230,8 @@ struct ReadResult {
   // With kEndOfFile: a writer went away without closing.
   bool broken = false;
   bool slept = false;
+  // If it was wanted.
+  std::optional<Timing> timing = {};
 };
 
 struct WriteOptions {
@@ -215,6 +239,8 @@ struct WriteOptions {
   std::optional<absl::Duration> timeout = {};
   bool nonblock = false;
   Sleep sleep = Sleep::kInterruptible;
+  // The result is to have its `timing`.
+  bool want_timing = false;
 };
 
 struct WriteResult {
@@ -229,6 +255,8 @@ struct WriteResult {
   uint64_t offset = 0;
   uint64_t incarnation = 0;
   bool slept = false;
+  // If it was wanted.
+  std::optional<Timing> timing = {};
 };
 
 struct PollOptions {
@@ -237,6 +265,8 @@ struct PollOptions {
   std::optional<absl::Duration> timeout = {};
   bool nonblock = false;
   Sleep sleep = Sleep::kInterruptible;
+  // The result is to have its `timing`.
+  bool want_timing = false;
 };
 
 struct PollResult {
@@ -247,6 +277,8 @@ struct PollResult {
   bool hup = false;  // writers have been there, and none is
   bool err = false;  // the last reader has left
   bool slept = false;
+  // If it was wanted.
+  std::optional<Timing> timing = {};
 };
 
 // The `timeout` of a stream bounds each of its sleeps, not the whole.

@@ -51,6 +51,37 @@ v1::PipeProfile ToWire(PipeProfile profile) {
   return v1::PIPE_PROFILE_UNSPECIFIED;
 }
 
+v1::ObjectKind ToWire(ObjectKind kind) {
+  switch (kind) {
+    case ObjectKind::kWaitQueue:
+      return v1::OBJECT_KIND_WAIT_QUEUE;
+    case ObjectKind::kCompletion:
+      return v1::OBJECT_KIND_COMPLETION;
+    case ObjectKind::kPipe:
+      return v1::OBJECT_KIND_PIPE;
+  }
+  return v1::OBJECT_KIND_UNSPECIFIED;
+}
+
+v1::PipeMode ToWire(PipeMode mode) {
+  return mode == PipeMode::kPacket ? v1::PIPE_MODE_PACKET
+                                   : v1::PIPE_MODE_STREAM;
+}
+
+v1::PipeStat ToWire(const PipeInfo& pipe) {
+  v1::PipeStat wire;
+  wire.set_capacity_bytes(pipe.capacity_bytes);
+  wire.set_atomic_max_bytes(pipe.atomic_max_bytes);
+  wire.set_unread_bytes(pipe.unread_bytes);
+  wire.set_read_offset(pipe.read_offset);
+  wire.set_write_offset(pipe.write_offset);
+  wire.set_readers(pipe.readers);
+  wire.set_writers(pipe.writers);
+  wire.set_mode(ToWire(pipe.mode));
+  wire.set_profile(ToWire(pipe.profile));
+  return wire;
+}
+
 PipeInfo FromWire(const v1::PipeStat& stat) {
   return PipeInfo{.capacity_bytes = stat.capacity_bytes(),
                   .atomic_max_bytes = stat.atomic_max_bytes(),
@@ -145,10 +176,74 @@ v1::PipeOptions ToWire(const PipeOptions& options) {
     wire.set_atomic_max_bytes(*options.atomic_max_bytes);
   }
   if (options.mode.has_value()) {
-    wire.set_mode(*options.mode == PipeMode::kPacket ? v1::PIPE_MODE_PACKET
-                                                     : v1::PIPE_MODE_STREAM);
+    wire.set_mode(ToWire(*options.mode));
   }
   if (options.profile.has_value()) wire.set_profile(ToWire(*options.profile));
+  return wire;
+}
+
+v1::Outcome ToWire(Outcome outcome) {
+  switch (outcome) {
+    case Outcome::kDone:
+      return v1::OUTCOME_DONE;
+    case Outcome::kTimedOut:
+      return v1::OUTCOME_TIMED_OUT;
+    case Outcome::kWouldBlock:
+      return v1::OUTCOME_WOULD_BLOCK;
+    case Outcome::kEndOfFile:
+      return v1::OUTCOME_END_OF_FILE;
+  }
+  return v1::OUTCOME_UNSPECIFIED;
+}
+
+v1::Timing ToWire(const Timing& timing) {
+  v1::Timing wire;
+  *wire.mutable_asleep() = waitq::ToWire(timing.asleep);
+  *wire.mutable_wake_to_send() = waitq::ToWire(timing.wake_to_send);
+  *wire.mutable_overshoot() = waitq::ToWire(timing.overshoot);
+  wire.set_place(timing.place);
+  return wire;
+}
+
+v1::ObjectStat ToWire(const ObjectInfo& object) {
+  v1::ObjectStat wire;
+  wire.set_name(object.name);
+  wire.set_kind(ToWire(object.kind));
+  wire.set_incarnation(object.incarnation);
+  wire.set_generation(object.generation);
+  wire.set_created(object.created);
+  wire.set_sleepers(object.sleepers);
+  switch (object.kind) {
+    case ObjectKind::kWaitQueue:
+      wire.mutable_wait_queue()->set_value(
+          std::get<WaitQueueInfo>(object.state).value);
+      break;
+    case ObjectKind::kCompletion:
+      wire.mutable_completion()->set_done(
+          std::get<CompletionInfo>(object.state).done);
+      break;
+    case ObjectKind::kPipe:
+      *wire.mutable_pipe() = ToWire(std::get<PipeInfo>(object.state));
+      break;
+  }
+  return wire;
+}
+
+v1::Task ToWire(const TaskInfo& task) {
+  v1::Task wire;
+  wire.set_id(task.id);
+  wire.set_peer(task.peer);
+  wire.set_caller(task.caller);
+  wire.set_state(ToWire(task.state));
+  wire.set_object(task.object);
+  wire.set_kind(ToWire(task.kind));
+  wire.set_condition(task.condition);
+  *wire.mutable_age() = waitq::ToWire(task.age);
+  if (task.remaining.has_value()) {
+    *wire.mutable_remaining() = waitq::ToWire(*task.remaining);
+  }
+  wire.set_place(task.place);
+  wire.set_exclusive(task.exclusive);
   return wire;
 }
 
@@ -189,6 +284,13 @@ ObjectInfo FromWire(const v1::ObjectStat& stat) {
       break;
   }
   return info;
+}
+
+Timing FromWire(const v1::Timing& timing) {
+  return Timing{.asleep = waitq::FromWire(timing.asleep()),
+                .wake_to_send = waitq::FromWire(timing.wake_to_send()),
+                .overshoot = waitq::FromWire(timing.overshoot()),
+                .place = timing.place()};
 }
 
 TaskInfo FromWire(const v1::Task& task) {

@@ -23,6 +23,11 @@ v1::Condition ToWire(const Condition& condition);
 v1::Action ToWire(const Action& action);
 v1::PipeOptions ToWire(const PipeOptions& options);
 
+v1::Outcome ToWire(Outcome outcome);
+v1::Timing ToWire(const Timing& timing);
+v1::ObjectStat ToWire(const ObjectInfo& object);
+v1::Task ToWire(const TaskInfo& task);
+
 // INTERNAL for what this client does not know: a newer server's.
 absl::StatusOr<Outcome> FromWire(v1::Outcome outcome);
 // What this client does not know is shown as the nearest thing that it knows.
@@ -39,6 +44,17 @@ void SetSleep(const Options& options, const std::string& caller,
   request.set_nonblock(options.nonblock);
   request.set_sleep(ToWire(options.sleep));
   request.set_caller(caller);
+  if constexpr (requires { options.want_timing; }) {
+    request.set_want_timing(options.want_timing);
+  }
+}
+
+// The `timing` of any message that has one.
+Timing FromWire(const v1::Timing& timing);
+template <class Message>
+std::optional<Timing> TimingOf(const Message& message) {
+  if (!message.has_timing()) return std::nullopt;
+  return FromWire(message.timing());
 }
 
 // The `remaining` of any message that has one.

@@ -38,7 +38,8 @@ absl::Status NoCommand(CLI::App& app) {
 
 absl::StatusOr<CommandLine> ParseCommandLine(
     std::vector<std::string> arguments) {
-  CommandLine line{.server = kDefaultServer, .command = {}, .help = {}};
+  CommandLine line{
+      .server = kDefaultServer, .command = {}, .json = false, .help = {}};
   CLI::App app("Linux's sleeping and waking between machines.", "waitq");
   app.footer(kFooter);
   // Options of `waitq` itself may also follow the command.
@@ -49,6 +50,9 @@ absl::StatusOr<CommandLine> ParseCommandLine(
       ->type_name("ADDR")
       ->envname("WAITQ_SERVER")
       ->capture_default_str();
+  app.add_flag("--json", line.json,
+               "Print the server's answer, in protobuf's JSON mapping, one "
+               "line for each");
   AddWaitQueueCommands(app, line.command);
   AddCompletionCommands(app, line.command);
   AddPipeCommands(app, line.command);

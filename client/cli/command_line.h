@@ -16,6 +16,8 @@ struct CommandLine {
   std::string server;
   // Not set if there is only `help` to print.
   Command command;
+  // Answers are to be printed as JSON.
+  bool json = false;
   std::string help;
 };
 

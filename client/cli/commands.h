@@ -11,6 +11,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "client/cli/exit_code.h"
+#include "client/cli/json.h"
 #include "client/client.h"
 
 namespace waitq::cli {
@@ -19,6 +20,7 @@ namespace waitq::cli {
 struct Environment {
   Client& client;
   std::stop_token stop;
+  bool json = false;  // answers are printed as JSON
 };
 
 // Does what was asked for; returns the exit code.
@@ -73,6 +75,27 @@ int Report(const std::string& object, const absl::Status& status);
 // Prints a command's result. Returns the exit code: a result that cannot be
 // written is a failure.
 int Print(const std::string& text);
+
+// Prints an answer: as JSON, if that was asked for, else as `text`.
+template <class Result>
+int PrintAnswer(const Environment& environment, const Result& result,
+                const std::string& text) {
+  return Print(environment.json ? Json(result) + "\n" : text);
+}
+
+// A blocking call has ended otherwise than done: prints the answer if JSON was
+// asked for, and says on standard error what happened. Returns the exit code.
+template <class Result>
+int ReportAnswer(const Environment& environment, const std::string& object,
+                 const Result& result, const End& end,
+                 const std::string& what) {
+  if (environment.json) {
+    if (const int code = Print(Json(result) + "\n"); code != kExitOk) {
+      return code;
+    }
+  }
+  return Report(object, end, what);
+}
 
 }  // namespace waitq::cli
 

@@ -41,7 +41,7 @@ void AddComplete(CLI::App& app, Command& command) {
               ? e.client.CompleteAll(arguments->name, e.stop)
               : e.client.Complete(arguments->name, arguments->nr, e.stop);
       if (!result.ok()) return Report(arguments->name, result.status());
-      return Print(CompleteLine(*result) + "\n");
+      return PrintAnswer(e, *result, CompleteLine(*result) + "\n");
     };
   });
 }
@@ -64,8 +64,10 @@ void AddAwait(CLI::App& app, Command& command) {
                   "Do not sleep: exit 11 instead");
   await->add_flag("--killable", arguments->killable,
                   "Only TERM and KILL end the sleep");
+  await->add_flag("--timing", arguments->options.want_timing,
+                  "Also print where the time went, as the server saw it");
   await->footer(
-      "Prints one line: generation=G slept=yes|no.\n"
+      "Prints one line: generation=G slept=yes|no [timing].\n"
       "Example: waitq await build --timeout 10m && deploy");
   await->callback([arguments, &command] {
     command = [arguments](Environment& e) {
@@ -75,11 +77,11 @@ void AddAwait(CLI::App& app, Command& command) {
           e.client.Await(arguments->name, options, e.stop);
       if (!result.ok()) return Report(arguments->name, result.status());
       if (result->outcome == Outcome::kDone) {
-        return Print(absl::StrCat("generation=", result->generation, " slept=",
-                                  result->slept ? "yes" : "no", "\n"));
+        return PrintAnswer(e, *result, AwaitLine(*result) + "\n");
       }
-      return Report(arguments->name, End{.outcome = result->outcome},
-                    OutcomeText(result->outcome, false, options.timeout));
+      return ReportAnswer(e, arguments->name, *result,
+                          End{.outcome = result->outcome},
+                          OutcomeText(result->outcome, false, options.timeout));
     };
   });
 }
@@ -89,12 +91,15 @@ void AddReinit(CLI::App& app, Command& command) {
   CLI::App* reinit =
       app.add_subcommand("reinit", "Forget what is done of a completion");
   AddParsed(*reinit, "NAME", *name, ParseName, "The completion")->required();
-  reinit->footer("Prints one line: generation=G. Sleepers stay asleep.");
+  reinit->footer(
+      "Prints one line: generation=G. Sleepers stay asleep.\n"
+      "Example: waitq reinit build");
   reinit->callback([name, &command] {
     command = [name](Environment& e) {
       absl::StatusOr<uint64_t> generation = e.client.Reinit(*name, e.stop);
       if (!generation.ok()) return Report(*name, generation.status());
-      return Print(absl::StrCat("generation=", *generation, "\n"));
+      return Print(e.json ? JsonOfReinit(*generation) + "\n"
+                          : absl::StrCat("generation=", *generation, "\n"));
     };
   });
 }

@@ -40,6 +40,7 @@ int main(int argc, char** argv) {
   auto client =
       waitq::Client::Create({.server = line->server, .caller = CallerName()});
   if (!client.ok()) return Report("", client.status());
-  waitq::cli::Environment environment{.client = **client, .stop = stop};
+  waitq::cli::Environment environment{
+      .client = **client, .stop = stop, .json = line->json};
   return line->command(environment);
 }

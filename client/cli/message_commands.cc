@@ -7,6 +7,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -44,9 +45,12 @@ int Send(const SendArguments& arguments, std::string_view packet,
   const absl::StatusOr<WriteResult> result =
       e.client.Write(arguments.name, packet, arguments.options, e.stop);
   if (!result.ok()) return Report(arguments.name, result.status());
-  if (result->outcome == Outcome::kDone) return kExitOk;
-  return Report(arguments.name, End{.outcome = result->outcome},
-                OutcomeText(result->outcome, false, arguments.options.timeout));
+  if (result->outcome == Outcome::kDone) {
+    return e.json ? Print(Json(*result) + "\n") : kExitOk;
+  }
+  return ReportAnswer(
+      e, arguments.name, *result, End{.outcome = result->outcome},
+      OutcomeText(result->outcome, false, arguments.options.timeout));
 }
 
 // Sends what comes from standard input: each line as it comes, or all of it.
@@ -135,10 +139,11 @@ int RunRecv(const RecvArguments& arguments, Environment& e) {
           ExitCode(end) == kExitOk
               ? ""
               : OutcomeText(end.outcome, end.broken, arguments.options.timeout);
-      return Report(arguments.name, end, what);
+      return ReportAnswer(e, arguments.name, *result, end, what);
     }
-    if (!arguments.raw) result->data += '\n';
-    const absl::Status written = WriteAll(STDOUT_FILENO, result->data, stop);
+    std::string line = e.json ? Json(*result) : std::move(result->data);
+    if (e.json || !arguments.raw) line += '\n';
+    const absl::Status written = WriteAll(STDOUT_FILENO, line, stop);
     if (written.ok()) continue;
     const End end{.status = written, .stop_signal = StopSignal()};
     return Report(arguments.name, end);
@@ -185,9 +190,12 @@ int RunPoll(const PollArguments& arguments, Environment& e) {
   const absl::StatusOr<PollResult> result =
       e.client.Poll(arguments.name, arguments.options, e.stop);
   if (!result.ok()) return Report(arguments.name, result.status());
-  if (result->outcome == Outcome::kDone) return Print(PollLine(*result) + "\n");
-  return Report(arguments.name, End{.outcome = result->outcome},
-                OutcomeText(result->outcome, false, arguments.options.timeout));
+  if (result->outcome == Outcome::kDone) {
+    return PrintAnswer(e, *result, PollLine(*result) + "\n");
+  }
+  return ReportAnswer(
+      e, arguments.name, *result, End{.outcome = result->outcome},
+      OutcomeText(result->outcome, false, arguments.options.timeout));
 }
 
 void AddPoll(CLI::App& app, Command& command) {

@@ -72,7 +72,8 @@ void AddCreate(CLI::App& app, Command& command) {
     command = [arguments](Environment& e) {
       absl::StatusOr<CreateResult> result = Create(*arguments, e);
       if (!result.ok()) return Report(arguments->name, result.status());
-      return Print(result->created ? "created=yes\n" : "created=no\n");
+      return PrintAnswer(e, *result,
+                         result->created ? "created=yes\n" : "created=no\n");
     };
   });
 }
@@ -82,12 +83,13 @@ void AddLs(CLI::App& app, Command& command) {
   CLI::App* ls = app.add_subcommand("ls", "List the objects");
   AddParsed(*ls, "PREFIX", *prefix, ParsePrefix,
             "Only those whose names begin so");
+  ls->footer("Example: waitq ls build/");
   ls->callback([prefix, &command] {
     command = [prefix](Environment& e) {
       absl::StatusOr<std::vector<ObjectInfo>> objects =
           e.client.List(*prefix, e.stop);
       if (!objects.ok()) return Report(*prefix, objects.status());
-      return Print(ObjectTable(*objects));
+      return PrintAnswer(e, *objects, ObjectTable(*objects));
     };
   });
 }
@@ -96,11 +98,12 @@ void AddStat(CLI::App& app, Command& command) {
   auto name = std::make_shared<std::string>();
   CLI::App* stat = app.add_subcommand("stat", "Show all about an object");
   AddParsed(*stat, "NAME", *name, ParseName, "The object")->required();
+  stat->footer("Example: waitq stat jobs --json | jq .object.sleepers");
   stat->callback([name, &command] {
     command = [name](Environment& e) {
       absl::StatusOr<ObjectInfo> object = e.client.Stat(*name, e.stop);
       if (!object.ok()) return Report(*name, object.status());
-      return Print(ObjectText(*object));
+      return PrintAnswer(e, *object, ObjectText(*object));
     };
   });
 }
@@ -115,13 +118,16 @@ void AddRm(CLI::App& app, Command& command) {
       "rm", "Remove an object; who sleeps on it ends with an error");
   AddParsed(*rm, "NAME", arguments->name, ParseName, "The object")->required();
   rm->add_flag("--force", arguments->force, "Also a pipe with open writers");
-  rm->footer("Prints one line: ended=N, how many sleepers that were.");
+  rm->footer(
+      "Prints one line: ended=N, how many sleepers that were.\n"
+      "Example: waitq rm jobs --force");
   rm->callback([arguments, &command] {
     command = [arguments](Environment& e) {
       absl::StatusOr<uint64_t> ended =
           e.client.Remove(arguments->name, arguments->force, e.stop);
       if (!ended.ok()) return Report(arguments->name, ended.status());
-      return Print(absl::StrCat("ended=", *ended, "\n"));
+      return Print(e.json ? JsonOfRemove(*ended) + "\n"
+                          : absl::StrCat("ended=", *ended, "\n"));
     };
   });
 }
@@ -132,13 +138,14 @@ void AddPs(CLI::App& app, Command& command) {
   AddParsed(*ps, "NAME", *name, ParseName, "Only those on this object");
   ps->footer(
       "STATE is S (any signal ends the sleep), K (only TERM and KILL) or D\n"
-      "(none). PLACE 0 is the next in line.");
+      "(none). PLACE 0 is the next in line.\n"
+      "Example: waitq ps jobs");
   ps->callback([name, &command] {
     command = [name](Environment& e) {
       absl::StatusOr<std::vector<TaskInfo>> tasks =
           e.client.Tasks(*name, e.stop);
       if (!tasks.ok()) return Report(*name, tasks.status());
-      return Print(TaskTable(*tasks));
+      return PrintAnswer(e, *tasks, TaskTable(*tasks));
     };
   });
 }
@@ -179,9 +186,14 @@ void AddKill(CLI::App& app, Command& command) {
       for (const uint64_t id : arguments->ids) {
         absl::StatusOr<bool> ended =
             e.client.Signal(id, arguments->signal, e.stop);
-        const int own = ended.ok()
-                            ? Print(*ended ? "ended=yes\n" : "ended=no\n")
-                            : Report(absl::StrCat(id), ended.status());
+        int own;
+        if (!ended.ok()) {
+          own = Report(absl::StrCat(id), ended.status());
+        } else if (e.json) {
+          own = Print(JsonOfSignal(*ended) + "\n");
+        } else {
+          own = Print(*ended ? "ended=yes\n" : "ended=no\n");
+        }
         if (code == kExitOk) code = own;
       }
       return code;

@@ -57,6 +57,14 @@ const char* StateLetter(Sleep state) {
   return "?";
 }
 
+void AppendTiming(const std::optional<Timing>& timing, std::string& line) {
+  if (!timing.has_value()) return;
+  absl::StrAppend(&line, " asleep=", absl::FormatDuration(timing->asleep),
+                  " wake_to_send=", absl::FormatDuration(timing->wake_to_send),
+                  " overshoot=", absl::FormatDuration(timing->overshoot),
+                  " place=", timing->place);
+}
+
 std::string DoneText(uint32_t done) {
   return done == std::numeric_limits<uint32_t>::max() ? "all"
                                                       : absl::StrCat(done);
@@ -142,6 +150,14 @@ std::string WaitLine(const WaitResult& result, bool with_before) {
     absl::StrAppend(&line,
                     " remaining=", absl::FormatDuration(*result.remaining));
   }
+  AppendTiming(result.timing, line);
+  return line;
+}
+
+std::string AwaitLine(const AwaitResult& result) {
+  std::string line = absl::StrCat("generation=", result.generation,
+                                  " slept=", YesNo(result.slept));
+  AppendTiming(result.timing, line);
   return line;
 }
 

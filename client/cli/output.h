@@ -23,9 +23,12 @@ std::string ErrorText(const std::string& object, const absl::Status& status);
 std::string OutcomeText(Outcome outcome, bool broken,
                         std::optional<absl::Duration> timeout);
 
-// "value=0 before=1 generation=17 slept=yes", one line without its end.
+// "value=0 before=1 generation=17 slept=yes", one line without its end. With
+// its timing: " asleep=1s wake_to_send=40us overshoot=0 place=0".
 std::string WaitLine(const WaitResult& result, bool with_before);
 std::string WakeLine(const WakeResult& result);
+// "generation=17 slept=yes".
+std::string AwaitLine(const AwaitResult& result);
 // "woken=1 done=0 generation=17".
 std::string CompleteLine(const CompleteResult& result);
 // "in out": those that are there.

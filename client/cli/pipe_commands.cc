@@ -20,6 +20,7 @@
 #include "client/cli/file_io.h"
 #include "client/cli/output.h"
 #include "client/cli/parse.h"
+#include "client/cli/progress.h"
 #include "client/cli/signals.h"
 
 namespace waitq::cli {
@@ -31,6 +32,7 @@ struct WriteArguments {
   std::string name;
   std::string file;
   OpenWriterOptions options;
+  bool quiet = false;
 };
 
 // What is left to read of `fd`, if it is a file whose size is known.
@@ -45,7 +47,8 @@ uint64_t SizeLeft(int fd) {
 
 // Copies `fd` into the pipe. `read_bytes` counts what was read.
 absl::StatusOr<Outcome> WriteFile(int fd, PipeWriter& writer,
-                                  const StopEvent& stop, uint64_t& read_bytes) {
+                                  const StopEvent& stop, Progress& progress,
+                                  uint64_t& read_bytes) {
   const auto buffer = std::make_unique<char[]>(kBufferBytes);
   while (true) {
     absl::StatusOr<size_t> bytes =
@@ -54,8 +57,11 @@ absl::StatusOr<Outcome> WriteFile(int fd, PipeWriter& writer,
     if (!bytes.ok()) return bytes.status();
     if (*bytes == 0) return writer.Close();
     read_bytes += *bytes;
+    progress.BeginBlocking();
     absl::StatusOr<Outcome> sent =
         writer.Write(std::string_view(buffer.get(), *bytes));
+    progress.EndBlocking();
+    progress.Add(*bytes);
     if (!sent.ok() || *sent != Outcome::kDone) return sent;
   }
 }
@@ -84,8 +90,15 @@ int RunWrite(const WriteArguments& arguments, Environment& environment) {
 
   uint64_t read_bytes = 0;
   const StopEvent stop(environment.stop);
-  const absl::StatusOr<Outcome> result =
-      WriteFile(fd, **writer, stop, read_bytes);
+  absl::StatusOr<Outcome> result;
+  {
+    Progress progress(!arguments.quiet && CanShowProgress(fd));
+    result = WriteFile(fd, **writer, stop, progress, read_bytes);
+  }
+  if (environment.json && result.ok()) {
+    const std::string line = JsonOfWriter(*result, **writer) + "\n";
+    if (const int code = Print(line); code != kExitOk) return code;
+  }
   const uint64_t accepted = (*writer)->accepted_bytes();
   writer->reset();
 
@@ -117,6 +130,8 @@ void AddWrite(CLI::App& app, Command& command) {
       ->type_name("D");
   write->add_flag("--nonblock", arguments->options.nonblock,
                   "Do not sleep: exit 11 instead");
+  write->add_flag("--quiet", arguments->quiet,
+                  "Show no progress, which a terminal is shown otherwise");
   write->footer(
       "Ends the file when the input ends; a write that is cut short leaves a\n"
       "broken end, and says `wrote N of M bytes`.\n"
@@ -129,6 +144,7 @@ void AddWrite(CLI::App& app, Command& command) {
 struct ReadArguments {
   std::string name;
   OpenReaderOptions options;
+  bool quiet = false;
 };
 
 int RunRead(const ReadArguments& arguments, Environment& environment) {
@@ -137,8 +153,14 @@ int RunRead(const ReadArguments& arguments, Environment& environment) {
                                     environment.stop);
   if (!reader.ok()) return Report(arguments.name, reader.status());
   const StopEvent stop(environment.stop);
+  std::optional<Progress> progress(
+      std::in_place, !arguments.quiet && CanShowProgress(STDOUT_FILENO));
   while (true) {
+    progress->BeginBlocking();
     absl::StatusOr<PipeChunk> chunk = (*reader)->Read();
+    progress->EndBlocking();
+    if (chunk.ok()) progress->Add(chunk->data.size());
+    if (!chunk.ok() || chunk->end.has_value()) progress.reset();
     if (!chunk.ok()) return Report(arguments.name, chunk.status());
     if (chunk->end.has_value()) {
       const End end{.outcome = *chunk->end, .broken = chunk->broken};
@@ -146,9 +168,11 @@ int RunRead(const ReadArguments& arguments, Environment& environment) {
           ExitCode(end) == kExitOk
               ? ""
               : OutcomeText(end.outcome, end.broken, arguments.options.timeout);
-      return Report(arguments.name, end, what);
+      return ReportAnswer(environment, arguments.name, *chunk, end, what);
     }
-    absl::Status written = WriteAll(STDOUT_FILENO, chunk->data, stop);
+    absl::Status written =
+        WriteAll(STDOUT_FILENO,
+                 environment.json ? Json(*chunk) + "\n" : chunk->data, stop);
     if (written.ok()) continue;
     const End end{.status = written, .stop_signal = StopSignal()};
     // Quietly, as other tools whose reader has had enough.
@@ -170,6 +194,8 @@ void AddRead(CLI::App& app, Command& command) {
       ->type_name("D");
   read->add_flag("--nonblock", arguments->options.nonblock,
                  "Do not sleep: exit 11 instead");
+  read->add_flag("--quiet", arguments->quiet,
+                 "Show no progress, which a terminal is shown otherwise");
   read->footer(
       "Exit 1 if a writer went away without closing: the file is broken.\n"
       "Example: waitq read backup | tar x");

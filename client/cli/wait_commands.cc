@@ -30,10 +30,11 @@ int RunWait(WaitArguments& arguments, Environment& environment) {
       environment.client.Wait(arguments.name, options, environment.stop);
   if (!result.ok()) return Report(arguments.name, result.status());
   if (result->outcome == Outcome::kDone) {
-    return Print(WaitLine(*result, options.then.has_value()) + "\n");
+    return PrintAnswer(environment, *result,
+                       WaitLine(*result, options.then.has_value()) + "\n");
   }
-  return Report(
-      arguments.name, End{.outcome = result->outcome},
+  return ReportAnswer(
+      environment, arguments.name, *result, End{.outcome = result->outcome},
       absl::StrCat(OutcomeText(result->outcome, false, options.timeout),
                    ", value=", result->value_after,
                    " generation=", result->generation));
@@ -64,13 +65,16 @@ void AddWait(CLI::App& app, Command& command) {
       ->type_name("D");
   wait->add_flag("--nonblock", arguments->options.nonblock,
                  "Do not sleep: exit 11 instead");
+  wait->add_flag("--timing", arguments->options.want_timing,
+                 "Also print where the time went, as the server saw it");
   auto* killable = wait->add_flag("--killable", arguments->killable,
                                   "Only TERM and KILL end the sleep");
   wait->add_flag("--uninterruptible", arguments->uninterruptible,
                  "No signal ends the sleep (refused: a wait takes)")
       ->excludes(killable);
   wait->footer(
-      "Prints one line: value=N [before=N] generation=G slept=yes|no.\n"
+      "Prints one line: value=N [before=N] generation=G slept=yes|no "
+      "[timing].\n"
       "Example: waitq wait flag --until ==1 --then set:0 --timeout 30s");
   wait->callback([arguments, &command] {
     command = [arguments](Environment& e) { return RunWait(*arguments, e); };
@@ -90,7 +94,7 @@ int RunWake(WakeArguments& arguments, Environment& environment) {
   absl::StatusOr<WakeResult> result = environment.client.WakeUp(
       arguments.name, arguments.options, environment.stop);
   if (!result.ok()) return Report(arguments.name, result.status());
-  return Print(WakeLine(*result) + "\n");
+  return PrintAnswer(environment, *result, WakeLine(*result) + "\n");
 }
 
 void AddWake(CLI::App& app, Command& command) {
@@ -129,11 +133,12 @@ void AddGet(CLI::App& app, Command& command) {
   auto name = std::make_shared<std::string>();
   CLI::App* get = app.add_subcommand("get", "Print a wait queue's word");
   AddParsed(*get, "NAME", *name, ParseName, "The wait queue")->required();
+  get->footer("Example: waitq get flag");
   get->callback([name, &command] {
     command = [name](Environment& e) {
       absl::StatusOr<GetResult> result = e.client.Get(*name, e.stop);
       if (!result.ok()) return Report(*name, result.status());
-      return Print(absl::StrCat(result->value, "\n"));
+      return PrintAnswer(e, *result, absl::StrCat(result->value, "\n"));
     };
   });
 }
@@ -158,8 +163,10 @@ void AddStore(CLI::App& app, Command& command) {
       absl::StatusOr<StoreResult> result =
           e.client.Store(arguments->name, arguments->value, e.stop);
       if (!result.ok()) return Report(arguments->name, result.status());
-      return Print(absl::StrCat("before=", result->value_before,
-                                " generation=", result->generation, "\n"));
+      return PrintAnswer(
+          e, *result,
+          absl::StrCat("before=", result->value_before,
+                       " generation=", result->generation, "\n"));
     };
   });
 }
