@@ -111,6 +111,15 @@ class Client {
                                   const ReadOptions& options = {},
                                   std::stop_token stop = {});
 
+  // What a Read with `hold` took is gone for good: all of it, or what stands
+  // below `up_to_offset`. Or it is put back for others. FAILED_PRECONDITION
+  // (ESTALE): it is not held any more, and nothing has changed.
+  absl::Status Accept(const std::string& name, uint64_t hold_id,
+                      std::optional<uint64_t> up_to_offset = {},
+                      std::stop_token stop = {});
+  absl::Status Release(const std::string& name, uint64_t hold_id,
+                       std::stop_token stop = {});
+
   // Appends `data`, 4 MiB at most, and sleeps while it does not fit.
   absl::StatusOr<WriteResult> Write(const std::string& name,
                                     std::string_view data,

@@ -26,6 +26,7 @@ absl::StatusOr<ReadResult> Client::Read(const std::string& name,
   request.set_max_bytes(options.max_bytes);
   request.set_min_bytes(options.min_bytes);
   if (options.pipe) *request.mutable_options() = ToWire(*options.pipe);
+  if (options.hold) *request.mutable_hold() = ToWire(*options.hold);
   SetSleep(options, impl_->caller, request);
   auto response = Invoke(impl_->server, *impl_->taking.pipes, &Pipes::Read,
                          request, stop, options.timeout);
@@ -37,8 +38,32 @@ absl::StatusOr<ReadResult> Client::Read(const std::string& name,
                     .offset = response->offset(),
                     .incarnation = response->incarnation(),
                     .broken = response->broken(),
+                    .hold_id = response->hold_id(),
+                    .redelivered = response->redelivered(),
                     .slept = response->slept(),
                     .timing = TimingOf(*response)};
+}
+
+absl::Status Client::Accept(const std::string& name, uint64_t hold_id,
+                            std::optional<uint64_t> up_to_offset,
+                            std::stop_token stop) {
+  v1::AcceptRequest request;
+  request.set_name(name);
+  request.set_hold_id(hold_id);
+  if (up_to_offset) request.set_up_to_offset(*up_to_offset);
+  return Invoke(impl_->server, *impl_->giving.pipes, &Pipes::Accept, request,
+                stop)
+      .status();
+}
+
+absl::Status Client::Release(const std::string& name, uint64_t hold_id,
+                             std::stop_token stop) {
+  v1::ReleaseRequest request;
+  request.set_name(name);
+  request.set_hold_id(hold_id);
+  return Invoke(impl_->server, *impl_->giving.pipes, &Pipes::Release, request,
+                stop)
+      .status();
 }
 
 absl::StatusOr<WriteResult> Client::Write(const std::string& name,

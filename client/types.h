@@ -214,6 +214,9 @@ struct ReadOptions {
   // Fewer only where the file ends. 1 to max_bytes and the pipe's capacity.
   uint64_t min_bytes = 1;
   std::optional<PipeOptions> pipe = {};
+  // What is read is not gone, but held for so long, at most a day: until
+  // Client::Accept or Release, or it is put back for others. 0: 30 s.
+  std::optional<absl::Duration> hold = {};
   std::optional<absl::Duration> timeout = {};
   bool nonblock = false;
   Sleep sleep = Sleep::kInterruptible;
@@ -229,6 +232,10 @@ struct ReadResult {
   uint64_t incarnation = 0;
   // With kEndOfFile: a writer went away without closing.
   bool broken = false;
+  // What Accept and Release name it by, if it is held; else 0.
+  uint64_t hold_id = 0;
+  // Somebody held this before and has not accepted it.
+  bool redelivered = false;
   bool slept = false;
   // If it was wanted.
   std::optional<Timing> timing = {};
@@ -313,6 +320,7 @@ struct PipeInfo {
   uint64_t capacity_bytes = 0;
   uint64_t atomic_max_bytes = 0;
   uint64_t unread_bytes = 0;
+  uint64_t held_bytes = 0;
   // Bytes ever taken out and put in.
   uint64_t read_offset = 0;
   uint64_t write_offset = 0;

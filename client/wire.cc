@@ -73,6 +73,7 @@ v1::PipeStat ToWire(const PipeInfo& pipe) {
   wire.set_capacity_bytes(pipe.capacity_bytes);
   wire.set_atomic_max_bytes(pipe.atomic_max_bytes);
   wire.set_unread_bytes(pipe.unread_bytes);
+  wire.set_held_bytes(pipe.held_bytes);
   wire.set_read_offset(pipe.read_offset);
   wire.set_write_offset(pipe.write_offset);
   wire.set_readers(pipe.readers);
@@ -86,6 +87,7 @@ PipeInfo FromWire(const v1::PipeStat& stat) {
   return PipeInfo{.capacity_bytes = stat.capacity_bytes(),
                   .atomic_max_bytes = stat.atomic_max_bytes(),
                   .unread_bytes = stat.unread_bytes(),
+                  .held_bytes = stat.held_bytes(),
                   .read_offset = stat.read_offset(),
                   .write_offset = stat.write_offset(),
                   .readers = stat.readers(),

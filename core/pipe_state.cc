@@ -85,6 +85,7 @@ void PipeState::Clear() {
   contents_.Clear();
   used_.clear();
   packets_.clear();
+  charged_bytes_ = 0;
 }
 
 }  // namespace waitq

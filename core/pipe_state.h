@@ -46,10 +46,16 @@ class PipeState {
   uint64_t write_offset() const { return read_offset_ + contents_.size(); }
   size_t capacity_bytes() const { return options_.capacity_bytes; }
 
-  // Of the capacity: with what packets cost.
+  // Of the capacity: with what packets cost, and what was taken and is charged
+  // still.
   size_t used_bytes() const {
-    return contents_.size() + packets_.size() * kPacketCost;
+    return contents_.size() + packets_.size() * kPacketCost + charged_bytes_;
   }
+
+  // Bytes that were taken out take up room still, until Discharge(): somebody
+  // holds them (core/pipe_holds.h). Only where slot_bytes is 1.
+  void Charge(size_t n) { charged_bytes_ += n; }
+  void Discharge(size_t n) { charged_bytes_ -= n; }
 
   // No slot is free: poll() would not say OUT.
   bool full() const { return free_slots() == 0; }
@@ -75,7 +81,8 @@ class PipeState {
   // Takes out the first bytes, as many as Readable() says.
   absl::Cord Take(size_t n);
 
-  // Forgets what is unread; a ring begins anew. scull's open().
+  // Forgets what is unread, and what is charged; a ring begins anew. scull's
+  // open().
   void Clear();
 
  private:
@@ -100,6 +107,7 @@ class PipeState {
   const Options options_;
   absl::Cord contents_;
   uint64_t read_offset_ = 0;
+  size_t charged_bytes_ = 0;
   uint64_t ring_begin_ = 0;  // an offset at which the ring begins
   // Only for slot_bytes > 1: one byte a slot needs no bookkeeping.
   std::deque<Slot> used_;

@@ -187,7 +187,7 @@ void Drain(rpc::Server& server, absl::Duration grace, const sigset_t& stop) {
     break;
   }
   for (const auto& [name, bytes] : server.engine().UnreadPipes()) {
-    spdlog::warn("{}: {} bytes were not read", name, bytes);
+    spdlog::warn("{}: {} bytes were not read, or not accepted", name, bytes);
   }
   // A moment for answers that are on their way; then what is left is cut.
   server.Shutdown(absl::Now() + absl::Milliseconds(500));

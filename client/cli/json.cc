@@ -97,6 +97,8 @@ std::string Json(const ReadResult& result) {
   message.set_offset(result.offset);
   message.set_incarnation(result.incarnation);
   message.set_broken(result.broken);
+  message.set_hold_id(result.hold_id);
+  message.set_redelivered(result.redelivered);
   return ToJson(message);
 }
 

@@ -93,6 +93,7 @@ std::vector<std::pair<std::string, std::string>> StateFields(
   }
   const auto& pipe = std::get<PipeInfo>(object.state);
   return {{"unread", absl::StrCat(pipe.unread_bytes)},
+          {"held", absl::StrCat(pipe.held_bytes)},
           {"capacity", absl::StrCat(pipe.capacity_bytes)},
           {"atomic_max", absl::StrCat(pipe.atomic_max_bytes)},
           {"read_offset", absl::StrCat(pipe.read_offset)},

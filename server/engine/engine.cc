@@ -148,6 +148,12 @@ absl::StatusOr<Started> Engine::Read(absl::string_view name,
                                      const PipeOptionsRequest& request) {
   const auto find = [&]() -> absl::StatusOr<Ref<PipeObject>> {
     auto pipe = FindOrMakePipe(name, request);
+    if (pipe.ok() && op->holds() &&
+        (*pipe)->options().profile == PipeProfile::kScull) {
+      return MakeError(EINVAL,
+                       absl::StrCat(name, ": a scull pipe knows no holds"),
+                       {{"object", std::string(name)}});
+    }
     if (pipe.ok() && !(*pipe)->CanEverServe(*op)) {
       return MakeError(
           EINVAL,
@@ -288,6 +294,32 @@ absl::StatusOr<std::unique_ptr<PipeWriter>> Engine::OpenWriter(
       name, request, watch, [](PipeObject& pipe) { return pipe.OpenWriter(); });
 }
 
+namespace {
+
+absl::Status NoSuchHold(absl::string_view name, uint64_t hold_id) {
+  return MakeError(
+      ESTALE,
+      absl::StrCat(name, ": ", hold_id, " holds no such bytes (any more)"),
+      {{"object", std::string(name)}});
+}
+
+}  // namespace
+
+absl::Status Engine::Accept(absl::string_view name, uint64_t hold_id,
+                            std::optional<uint64_t> up_to) {
+  auto pipe = Find<PipeObject>(name);
+  if (!pipe.ok()) return pipe.status();
+  if (!(*pipe)->Accept(hold_id, up_to)) return NoSuchHold(name, hold_id);
+  return absl::OkStatus();
+}
+
+absl::Status Engine::Release(absl::string_view name, uint64_t hold_id) {
+  auto pipe = Find<PipeObject>(name);
+  if (!pipe.ok()) return pipe.status();
+  if (!(*pipe)->Release(hold_id)) return NoSuchHold(name, hold_id);
+  return absl::OkStatus();
+}
+
 absl::StatusOr<Ref<PipeObject>> Engine::FindOrMakePipe(
     absl::string_view name, const PipeOptionsRequest& request) {
   const absl::StatusOr<PipeOptions> options = Resolve(name, request);
@@ -397,7 +429,8 @@ absl::StatusOr<uint64_t> Engine::Remove(absl::string_view name, bool force) {
     if (object->removed()) return NoSuchObject(name);
     return MakeError(EBUSY,
                      absl::StrCat(name,
-                                  ": writers have it open; force "
+                                  ": writers have it open, or readers hold "
+                                  "bytes of it; force "
                                   "removes it all the same"),
                      {{"object", std::string(name)}});
   }
@@ -498,9 +531,8 @@ std::vector<std::pair<std::string, uint64_t>> Engine::UnreadPipes() {
   for (const Ref<Object>& object : table_.All()) {
     if (object->kind() != ObjectKind::kPipe) continue;
     const PipeStat stat = static_cast<PipeObject&>(*object).Stat();
-    if (stat.unread_bytes > 0) {
-      unread.emplace_back(object->name(), stat.unread_bytes);
-    }
+    const uint64_t bytes = stat.unread_bytes + stat.held_bytes;
+    if (bytes > 0) unread.emplace_back(object->name(), bytes);
   }
   return unread;
 }

@@ -148,11 +148,19 @@ class Engine {
       absl::string_view name, const PipeOptionsRequest& options,
       const Ref<HandleOperation>& watch = {});
 
+  // What the read with that id holds of the pipe (ReadOperation::HoldFor): the
+  // bytes below `up_to`, or all, are gone for good; or all is put back. ESTALE:
+  // it holds nothing (any more), or nothing up to there; nothing has changed.
+  absl::Status Accept(absl::string_view name, uint64_t hold_id,
+                      std::optional<uint64_t> up_to);
+  absl::Status Release(absl::string_view name, uint64_t hold_id);
+
   // True if it made the object. EEXIST: it is there with other options.
   absl::StatusOr<bool> Create(absl::string_view name,
                               const CreateOptions& options);
   absl::StatusOr<ObjectStat> Stat(absl::string_view name);
-  // Ends who sleeps on it; returns how many. ENOENT; EBUSY unless `force`.
+  // Ends who sleeps on it; returns how many. ENOENT; EBUSY while writers have
+  // it open or readers hold bytes of it, unless `force`.
   absl::StatusOr<uint64_t> Remove(absl::string_view name, bool force);
 
   // Objects by name, behind the name `page.after`.
@@ -168,7 +176,7 @@ class Engine {
   // From now on writes and new sleeps are refused; who sleeps is ended, with
   // success if its condition holds. Reads of what is there go on.
   void Drain();
-  // Whether all pipes are empty; with what is left of each, for the log.
+  // The pipes that are not empty, with what is unread or held of each.
   std::vector<std::pair<std::string, uint64_t>> UnreadPipes();
 
   // For the keeper of the house: operations asleep, and slept ones ended since

@@ -73,6 +73,10 @@ PipeObject::PipeObject(Shared* shared, std::string name, bool created,
 void PipeObject::OnRemovedLocked() {
   shared_.pipe_bytes.Return(bytes_.used_bytes());
   bytes_.Clear();
+  CancelHoldTimerLocked();
+  holds_.Clear();
+  hold_ends_.clear();
+  hold_end_of_.clear();
 }
 
 Line& PipeObject::LineLocked(Operation& op) {
@@ -102,7 +106,7 @@ void PipeObject::TestLocked(Operation& operation, DoneList& done) {
       // An end may be there for it, whose handle is older, and not for those
       // ahead of it. There are no bytes in which it could pass them.
       Walk walk{*this, done};
-      if (bytes_.empty() && ServeReaderLocked(op, walk) > 0) {
+      if (bytes_.empty() && holds_.empty() && ServeReaderLocked(op, walk) > 0) {
         ends_.MarkSeen(bytes_.read_offset());
       }
       break;
@@ -149,7 +153,7 @@ void PipeObject::NoteEndLocked(Operation& operation) {
   switch (KindOf(operation)) {
     case Kind::kRead: {
       auto& op = static_cast<ReadOperation&>(operation);
-      op.offset_ = bytes_.read_offset() - op.data_.size();
+      if (op.data_.empty()) op.offset_ = bytes_.read_offset();
       break;
     }
     case Kind::kWrite: {
@@ -173,7 +177,7 @@ PipeEvents PipeObject::EventsLocked() const {
   } else if (options_.profile == PipeProfile::kScull) {
     room = 1;
   }
-  return {.in = !bytes_.empty(),
+  return {.in = !bytes_.empty() || holds_.returned_bytes() > 0,
           .out = bytes_.Room(room, /*whole=*/true, /*first=*/true) > 0,
           .hup = ends_.HungUp(),
           .err = ends_.IsBrokenFor(nullptr)};
@@ -209,6 +213,7 @@ void PipeObject::ServeLocked(DoneList& done) {
 }
 
 int PipeObject::ServeReaderLocked(ReadOperation& op, Walk& walk) {
+  if (holds_.returned_bytes() > 0) return ServeReturnedLocked(op, walk);
   const uint64_t at = bytes_.read_offset();
   const uint64_t readable = ends_.ReadLimit(bytes_.write_offset()) - at;
   if (readable > 0) {
@@ -219,19 +224,13 @@ int PipeObject::ServeReaderLocked(ReadOperation& op, Walk& walk) {
     }
     const uint64_t n = PortionLocked(op, readable);
     if (n == 0) return -1;  // the first in line is never passed
-    op.unsent_.emplace(&shared_.bytes_unsent, &op.caller_info().bytes());
-    if (const char* limit = op.unsent_->Take(n)) {
-      FinishAtLimitLocked(op, limit, walk.done);
-      walk.moved = true;
-      return 1;
+    if (ChargeAnswerLocked(op, n, walk)) {
+      GiveLocked(op, {at, bytes_.Take(n)}, /*charged=*/false, walk);
     }
-    op.data_ = bytes_.Take(n);
-    shared_.pipe_bytes.Return(op.data_.size() + WriteCost());
-    generation_ = shared_.NextGeneration();
-    FinishLocked(op, Ending::kDone, walk.done);
-    walk.moved = true;
     return 1;
   }
+  // What is held may be put back: the end is not there yet.
+  if (!holds_.empty()) return -1;
   PipeEnds::Reader* const reader =
       op.reader_ == nullptr ? nullptr : &op.reader_->state_;
   const PipeEnd end = ends_.EndAt(at, bytes_.empty(), reader);
@@ -244,6 +243,55 @@ int PipeObject::ServeReaderLocked(ReadOperation& op, Walk& walk) {
   FinishLocked(op, Ending::kEndOfFile, walk.done);
   walk.moved = true;
   return 1;
+}
+
+// What was put back goes first, one place at a time; it may be less than the
+// read's min_bytes.
+int PipeObject::ServeReturnedLocked(ReadOperation& op, Walk& walk) {
+  uint64_t n = holds_.first_returned_bytes();
+  if (n > op.size_.max_bytes) {
+    if (options_.mode == PipeMode::kPacket) {
+      FinishLocked(op, Ending::kTooLong, walk.done);
+      walk.moved = true;
+      return 1;
+    }
+    n = op.size_.max_bytes;
+  }
+  if (ChargeAnswerLocked(op, n, walk)) {
+    op.redelivered_ = true;
+    GiveLocked(op, holds_.TakeReturned(n), /*charged=*/true, walk);
+  }
+  return 1;
+}
+
+bool PipeObject::ChargeAnswerLocked(ReadOperation& op, uint64_t n, Walk& walk) {
+  op.unsent_.emplace(&shared_.bytes_unsent, &op.caller_info().bytes());
+  const char* const limit = op.unsent_->Take(n);
+  if (limit == nullptr) return true;
+  FinishAtLimitLocked(op, limit, walk.done);
+  walk.moved = true;
+  return false;
+}
+
+void PipeObject::GiveLocked(ReadOperation& op, PipeHolds::Chunk chunk,
+                            bool charged, Walk& walk) {
+  const uint64_t cost = chunk.data.size() + WriteCost();
+  op.offset_ = chunk.offset;
+  op.data_ = chunk.data;
+  if (!charged) bytes_.Charge(cost);
+  if (op.holds()) {
+    StartHoldLocked(op.id(), std::move(chunk), *op.hold_for_);
+  } else {
+    FreeLocked(cost);
+  }
+  generation_ = shared_.NextGeneration();
+  FinishLocked(op, Ending::kDone, walk.done);
+  walk.moved = true;
+}
+
+void PipeObject::FreeLocked(uint64_t n) {
+  bytes_.Discharge(n);
+  shared_.pipe_bytes.Return(n);
 }
 
 uint64_t PipeObject::PortionLocked(const ReadOperation& op,
@@ -347,7 +395,8 @@ PipeStat PipeObject::Stat() const {
   MutexLock lock(&mu_);
   return {.options = options_,
           .generation = generation_,
-          .unread_bytes = bytes_.unread_bytes(),
+          .unread_bytes = bytes_.unread_bytes() + holds_.returned_bytes(),
+          .held_bytes = holds_.held_bytes(),
           .read_offset = bytes_.read_offset(),
           .write_offset = bytes_.write_offset(),
           .readers = ends_.readers(),

@@ -16,10 +16,15 @@
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
+#include "absl/container/btree_set.h"
+#include "absl/container/flat_hash_map.h"
 #include "absl/status/status.h"
 #include "absl/strings/cord.h"
+#include "absl/time/time.h"
 #include "core/pipe_ends.h"
+#include "core/pipe_holds.h"
 #include "core/pipe_state.h"
+#include "core/timers.h"
 #include "server/engine/limits.h"
 #include "server/engine/object.h"
 #include "server/engine/operation.h"
@@ -116,9 +121,16 @@ class ReadOperation final : public PipeOperation {
   // The bytes count as unsent for as long as it lives: keep it until the answer
   // is out.
 
+  // Before its start: what it gets is not gone, but held, until it is accepted
+  // (PipeObject::Accept) or, after that time, put back for others.
+  void HoldFor(absl::Duration time) { hold_for_ = time; }
+  bool holds() const { return hold_for_.has_value(); }
+
   // After its end: the bytes, and the pipe's offset before them.
   absl::Cord TakeData() { return std::move(data_); }
   uint64_t offset() const { return offset_; }
+  // Somebody had them before, and did not accept them.
+  bool redelivered() const { return redelivered_; }
   // With kEndOfFile: a writer died.
   bool broken() const { return broken_; }
 
@@ -133,6 +145,8 @@ class ReadOperation final : public PipeOperation {
   PipeReader* const reader_;
   absl::Cord data_;
   std::optional<Charge> unsent_;  // of data_
+  std::optional<absl::Duration> hold_for_;
+  bool redelivered_ = false;
   uint64_t offset_ = 0;
   bool broken_ = false;
 };
@@ -228,6 +242,7 @@ struct PipeStat {
   PipeOptions options = {};
   uint64_t generation;
   uint64_t unread_bytes;
+  uint64_t held_bytes;
   uint64_t read_offset;
   uint64_t write_offset;
   uint32_t readers;
@@ -258,6 +273,14 @@ class PipeObject final : public Object {
   void Close(std::unique_ptr<PipeWriter> writer, bool clean)
       ABSL_LOCKS_EXCLUDED(mu_);
 
+  // The bytes below `up_to` of what the read with that id holds are gone for
+  // good; by default all. False: there is no such hold (any more), or `up_to`
+  // is not in it, and nothing has changed.
+  bool Accept(uint64_t hold_id, std::optional<uint64_t> up_to)
+      ABSL_LOCKS_EXCLUDED(mu_);
+  // What the read with that id holds is put back. False: there is no such hold.
+  bool Release(uint64_t hold_id) ABSL_LOCKS_EXCLUDED(mu_);
+
   PipeStat Stat() const ABSL_LOCKS_EXCLUDED(mu_);
 
  private:
@@ -284,10 +307,10 @@ class PipeObject final : public Object {
   void OnRemovedLocked() override ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   bool RefusedByDrain(const Operation& operation) const override;
   bool BusyLocked() const override ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
-    return ends_.writers() > 0;
+    return ends_.writers() > 0 || holds_.holds() > 0;
   }
   bool BlankLocked() const override ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
-    return bytes_.empty() && ends_.Idle();
+    return bytes_.empty() && holds_.empty() && ends_.Idle();
   }
   std::vector<Line*> LinesLocked() override ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
     return {&readers_, &writers_, &pollers_};
@@ -309,6 +332,9 @@ class PipeObject final : public Object {
   // What the first in line gets; a wake function's result.
   int ServeReaderLocked(ReadOperation& op, Walk& walk)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // The same where something was put back.
+  int ServeReturnedLocked(ReadOperation& op, Walk& walk)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   int ServeWriterLocked(WriteOperation& op, Walk& walk)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // What one write costs besides its bytes, also of the bytes in all pipes.
@@ -323,6 +349,25 @@ class PipeObject final : public Object {
   // What a read gets of `readable` bytes before the next end; 0: it sleeps on.
   uint64_t PortionLocked(const ReadOperation& op, uint64_t readable) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Whether its answer may have so many bytes; otherwise it has ended at a
+  // limit.
+  bool ChargeAnswerLocked(ReadOperation& op, uint64_t n, Walk& walk)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Ends the read with these bytes: to hold, or for good. `charged`: they were
+  // held before, and count as such.
+  void GiveLocked(ReadOperation& op, PipeHolds::Chunk chunk, bool charged,
+                  Walk& walk) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // So much of what was taken and is charged is gone.
+  void FreeLocked(uint64_t n) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+
+  // Holds (pipe_object_holds.cc).
+  void StartHoldLocked(uint64_t id, PipeHolds::Chunk chunk, absl::Duration time)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void EndHoldLocked(uint64_t id) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void ArmHoldTimerLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void CancelHoldTimerLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  static void OnHoldTimer(waitq::Timer& timer);
+
   // EPIPE: the last reader has left.
   bool IsBrokenForLocked(const WriteOperation& op) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
@@ -332,6 +377,19 @@ class PipeObject final : public Object {
 
   const PipeOptions options_;
   PipeState bytes_ ABSL_GUARDED_BY(mu_);
+  PipeHolds holds_ ABSL_GUARDED_BY(mu_);
+  // When the holds end, soonest first, and by id.
+  absl::btree_set<std::pair<absl::Time, uint64_t>> hold_ends_
+      ABSL_GUARDED_BY(mu_);
+  absl::flat_hash_map<uint64_t, absl::Time> hold_end_of_ ABSL_GUARDED_BY(mu_);
+  struct HoldTimer : waitq::Timer {
+    explicit HoldTimer(PipeObject* pipe_in)
+        : waitq::Timer(&OnHoldTimer), pipe(*pipe_in) {}
+    PipeObject& pipe;
+  };
+  HoldTimer hold_timer_{this};
+  // It is armed for then; it owns a reference to this while it is.
+  std::optional<absl::Time> hold_timer_at_ ABSL_GUARDED_BY(mu_);
   PipeEnds ends_ ABSL_GUARDED_BY(mu_);
   uint64_t generation_ ABSL_GUARDED_BY(mu_);
   Line readers_ ABSL_GUARDED_BY(mu_);

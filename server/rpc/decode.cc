@@ -14,6 +14,8 @@ using engine::MakeError;
 
 constexpr uint32_t kPageSizeDefault = 1000;
 constexpr uint32_t kPageSizeMax = 10000;
+constexpr absl::Duration kHoldDefault = absl::Seconds(30);
+constexpr absl::Duration kHoldMax = absl::Hours(24);
 
 }  // namespace
 
@@ -165,6 +167,18 @@ absl::Status DecodeTimeout(const google::protobuf::Duration& message,
   return MakeError(EINVAL,
                    absl::StrCat("timeout: ", absl::FormatDuration(*timeout),
                                 " is negative"));
+}
+
+absl::Status DecodeHold(const google::protobuf::Duration& message,
+                        absl::Duration& hold) {
+  hold = FromWire(message);
+  if (hold == absl::ZeroDuration()) hold = kHoldDefault;
+  if (hold < absl::ZeroDuration() || hold > kHoldMax) {
+    return MakeError(EINVAL, absl::StrCat("hold: ", absl::FormatDuration(hold),
+                                          " is not in 0 to ",
+                                          absl::FormatDuration(kHoldMax)));
+  }
+  return absl::OkStatus();
 }
 
 void Encode(const engine::OperationTiming& timing, absl::Time now,

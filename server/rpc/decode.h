@@ -34,6 +34,10 @@ absl::Status DecodeSleepState(v1::Sleep sleep, MaySleepOn may_sleep_on,
 absl::Status DecodeTimeout(const google::protobuf::Duration& message,
                            std::optional<absl::Duration>& timeout);
 
+// How long a read holds what it gets.
+absl::Status DecodeHold(const google::protobuf::Duration& message,
+                        absl::Duration& hold);
+
 // The fields timeout, nonblock and sleep of a request, and want_timing where
 // there is one.
 template <class Request>

@@ -28,6 +28,7 @@ struct EncodeState {
     stat.set_capacity_bytes(pipe.options.capacity_bytes);
     stat.set_atomic_max_bytes(pipe.options.atomic_max_bytes);
     stat.set_unread_bytes(pipe.unread_bytes);
+    stat.set_held_bytes(pipe.held_bytes);
     stat.set_read_offset(pipe.read_offset);
     stat.set_write_offset(pipe.write_offset);
     stat.set_readers(pipe.readers);

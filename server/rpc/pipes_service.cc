@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdint>
+#include <optional>
 #include <utility>
 
 #include "absl/strings/cord.h"
@@ -30,6 +32,10 @@ void AnswerRead(UnaryCall& call, engine::Operation& operation) {
   response.set_incarnation(op.object().incarnation());
   response.set_broken(op.broken());
   response.set_slept(op.slept());
+  if (op.holds() && op.ending() == engine::Ending::kDone) {
+    response.set_hold_id(op.id());
+  }
+  response.set_redelivered(op.redelivered());
   call.SetTiming(op, response);
   call.Reply(response);
 }
@@ -53,6 +59,12 @@ void Read(UnaryCall& call, const v1::ReadRequest& request) {
   auto op = engine::MakeRef<engine::ReadOperation>(
       engine::ReadSize(max_bytes, min_bytes), /*reader=*/nullptr, call.home(),
       call.caller(), std::move(caller));
+  if (request.has_hold()) {
+    absl::Duration hold;
+    const absl::Status held = DecodeHold(request.hold(), hold);
+    if (!held.ok()) return call.Fail(held);
+    op->HoldFor(hold);
+  }
   call.Sleep(op, call.engine().Read(request.name(), op, options, pipe),
              &AnswerRead);
 }
@@ -113,13 +125,31 @@ void Poll(UnaryCall& call, const v1::PollRequest& request) {
   call.Sleep(op, call.engine().Poll(request.name(), op, options), &AnswerPoll);
 }
 
+void Accept(UnaryCall& call, const v1::AcceptRequest& request) {
+  std::optional<uint64_t> up_to;
+  if (request.has_up_to_offset()) up_to = request.up_to_offset();
+  const absl::Status status =
+      call.engine().Accept(request.name(), request.hold_id(), up_to);
+  if (!status.ok()) return call.Fail(status);
+  call.Reply(v1::AcceptResponse());
+}
+
+void Release(UnaryCall& call, const v1::ReleaseRequest& request) {
+  const absl::Status status =
+      call.engine().Release(request.name(), request.hold_id());
+  if (!status.ok()) return call.Fail(status);
+  call.Reply(v1::ReleaseResponse());
+}
+
 }  // namespace
 
 ServiceMethods PipesMethods() {
   return {v1::ReadRequest::descriptor()->file()->FindServiceByName("Pipes"),
           {Unary<v1::ReadRequest, &Read>("Read"),
            Unary<v1::WriteRequest, &Write>("Write"),
-           Unary<v1::PollRequest, &Poll>("Poll")},
+           Unary<v1::PollRequest, &Poll>("Poll"),
+           Unary<v1::AcceptRequest, &Accept>("Accept"),
+           Unary<v1::ReleaseRequest, &Release>("Release")},
           {{"ReadStream", &MakeReadStream}, {"WriteStream", &MakeWriteStream}}};
 }
 

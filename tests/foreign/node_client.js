@@ -403,6 +403,22 @@ group('Cancel', [], {
     equal((await t.get()).value, '1');
   },
 
+  async 'a hold is accepted or read again'(t) {
+    await t.write('abcdef');
+    const held = await t.read({max_bytes: 4, hold: duration(30000)});
+    equal([`${held.data}`, held.redelivered], ['abcd', false]);
+    equal((await t.stat()).pipe.held_bytes, '4');
+    const hold = {name: t.name, hold_id: held.hold_id};
+    await t.client.pipes.Accept({...hold, up_to_offset: 2});
+    await t.client.pipes.Release(hold);
+    await failure(t.client.pipes.Release(hold), Code.FAILED_PRECONDITION,
+        'ESTALE');
+    const again = await t.read();
+    equal([`${again.data}`, again.offset, again.redelivered],
+        ['cd', '2', true]);
+    equal(`${(await t.read()).data}`, 'ef');
+  },
+
   async 'a cancelled read takes nothing'(t) {
     const sleeper = t.read({min_bytes: 5});
     await t.client.awaitSleepers(t.name, 1);

@@ -851,6 +851,25 @@ class Pipes(Case):
         self.assertEqual(self.read(nonblock=True).outcome, WOULD_BLOCK)
         self.assertEqual(self.read(timeout=duration(0.05)).outcome, TIMED_OUT)
 
+    def test_a_hold_is_accepted_or_read_again(self):
+        self.write(b"abcdef")
+        held = self.client.pipes.Read(
+            read_request(self.name, max_bytes=4, hold=duration(30)))
+        self.assertEqual((held.data, held.redelivered), (b"abcd", False))
+        self.assertEqual(self.stat().pipe.held_bytes, 4)
+        self.client.pipes.Accept(pipes_pb2.AcceptRequest(
+            name=self.name, hold_id=held.hold_id, up_to_offset=2))
+        release = pipes_pb2.ReleaseRequest(
+            name=self.name, hold_id=held.hold_id)
+        self.client.pipes.Release(release)
+        self.assert_error(lambda: self.client.pipes.Release(release),
+                          Code.FAILED_PRECONDITION, "ESTALE")
+        again = self.client.pipes.Read(read_request(self.name))
+        self.assertEqual((again.data, again.offset, again.redelivered),
+                         (b"cd", 2, True))
+        self.assertEqual(
+            self.client.pipes.Read(read_request(self.name)).data, b"ef")
+
     def test_min_bytes(self):
         self.write(b"ab")
         short = self.read(min_bytes=4, timeout=duration(0.05))

@@ -167,6 +167,14 @@ class Client {
                       v1::PollResponse* a) {
     return pipes_.Poll(context, q, a);
   }
+  grpc::Status Invoke(grpc::ClientContext* context, const v1::AcceptRequest& q,
+                      v1::AcceptResponse* a) {
+    return pipes_.Accept(context, q, a);
+  }
+  grpc::Status Invoke(grpc::ClientContext* context, const v1::ReleaseRequest& q,
+                      v1::ReleaseResponse* a) {
+    return pipes_.Release(context, q, a);
+  }
   grpc::Status Invoke(grpc::ClientContext* context, const v1::SignalRequest& q,
                       v1::SignalResponse* a) {
     return tasks_.Signal(context, q, a);

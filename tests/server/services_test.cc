@@ -531,6 +531,59 @@ TEST_P(PipesTest, ReadWaitsForItsLeastSize) {
   }
 }
 
+TEST_P(PipesTest, WhatAReadHoldsIsAcceptedOrReadAgain) {
+  WriteNow("p", "abcdef");
+  const auto held =
+      Call<v1::ReadRequest>(client(), "name: 'p' max_bytes: 4 hold {}");
+  ASSERT_THAT(held.status, IsOk());
+  EXPECT_EQ(held.response.data(), "abcd");
+  EXPECT_GT(held.response.hold_id(), 0u);
+  EXPECT_FALSE(held.response.redelivered());
+  EXPECT_EQ(StatOf("p").pipe().held_bytes(), 4u);
+
+  v1::AcceptRequest accept;
+  accept.set_name("p");
+  accept.set_hold_id(held.response.hold_id());
+  accept.set_up_to_offset(3);
+  EXPECT_THAT(Call(client(), accept).status, IsOk());
+  v1::ReleaseRequest release;
+  release.set_name("p");
+  release.set_hold_id(held.response.hold_id());
+  EXPECT_THAT(Call(client(), release).status, IsOk());
+  EXPECT_THAT(Call(client(), release).status,
+              FailsWith(grpc::StatusCode::FAILED_PRECONDITION, "ESTALE"));
+  accept.clear_up_to_offset();
+  EXPECT_THAT(Call(client(), accept).status,
+              FailsWith(grpc::StatusCode::FAILED_PRECONDITION, "ESTALE"));
+
+  const v1::ReadResponse again = ReadNow("p");
+  EXPECT_EQ(again.data(), "d");
+  EXPECT_EQ(again.offset(), 3u);
+  EXPECT_EQ(again.hold_id(), 0u) << "this one does not hold";
+  EXPECT_TRUE(again.redelivered());
+  EXPECT_EQ(ReadNow("p").data(), "ef");
+}
+
+TEST_P(PipesTest, AHoldEndsByItself) {
+  WriteNow("p", "abc");
+  const auto held =
+      Call<v1::ReadRequest>(client(), "name: 'p' hold { nanos: 50000000 }");
+  EXPECT_EQ(held.response.data(), "abc");
+  Pending<v1::ReadRequest> next(client(), "name: 'p'");
+  EXPECT_EQ(next.response().data(), "abc");
+  EXPECT_TRUE(next.response().redelivered());
+}
+
+TEST_P(PipesTest, TimesOfHoldsThatCannotBeAreRefused) {
+  for (const char* hold : {"seconds: -1", "nanos: -1", "seconds: 86401"}) {
+    EXPECT_THAT(Call<v1::ReadRequest>(
+                    client(), std::string("name: 'p' hold { ") + hold + " }")
+                    .status,
+                FailsWith(grpc::StatusCode::INVALID_ARGUMENT, "EINVAL"))
+        << hold;
+  }
+}
+
 TEST_P(PipesTest, PollSleepsUntilSomethingCanBeDone) {
   Pending<v1::PollRequest> poll(client(), "name: 'p' in: true");
   AwaitAsleep(1);

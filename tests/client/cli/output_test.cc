@@ -109,11 +109,12 @@ TEST(ObjectTextTest, ShowsWhatTheKindHas) {
                         .write_offset = 15,
                         .readers = 1,
                         .writers = 0};
-  EXPECT_EQ(ObjectText(pipe),
-            "name: p\nkind: pipe\ncreated: yes\nsleepers: 2\n"
-            "incarnation: 0\ngeneration: 0\nunread: 10\ncapacity: 65536\n"
-            "atomic_max: 4096\nread_offset: 5\nwrite_offset: 15\n"
-            "readers: 1\nwriters: 0\nmode: stream\nprofile: fifo\n");
+  EXPECT_EQ(
+      ObjectText(pipe),
+      "name: p\nkind: pipe\ncreated: yes\nsleepers: 2\n"
+      "incarnation: 0\ngeneration: 0\nunread: 10\nheld: 0\ncapacity: 65536\n"
+      "atomic_max: 4096\nread_offset: 5\nwrite_offset: 15\n"
+      "readers: 1\nwriters: 0\nmode: stream\nprofile: fifo\n");
   ObjectInfo completion;
   completion.name = "c";
   completion.kind = ObjectKind::kCompletion;
