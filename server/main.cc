@@ -94,6 +94,9 @@ void AddFlags(CLI::App& app, Flags& flags) {
         "Bytes of answers that are not sent yet, in all");
   bytes("--bytes-per-caller", limits.bytes_per_caller,
         "Bytes asleep or unsent of one caller");
+  count("--kept-answers", limits.kept_answers,
+        "Answers of calls with a request_id, kept for 120 s");
+  bytes("--kept-bytes", limits.kept_bytes, "Bytes of these answers");
   bytes("--message-bytes", limits.message_bytes, "One message");
 }
 
@@ -106,8 +109,8 @@ void FitLimits(const CLI::App& app, engine::Limits& limits) {
   fit("--sleepers-per-caller", limits.sleepers_per_caller, limits.sleepers);
   fit("--pipe-bytes", limits.pipe_bytes, limits.pipe_bytes_in_all);
   fit("--message-bytes", limits.message_bytes,
-      std::min(
-          {limits.bytes_asleep, limits.bytes_unsent, limits.bytes_per_caller}));
+      std::min({limits.bytes_asleep, limits.bytes_unsent,
+                limits.bytes_per_caller, limits.kept_bytes}));
 }
 
 int Fail(const std::string& message) {

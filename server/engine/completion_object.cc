@@ -17,7 +17,7 @@ int CompletionOperation::OnWake(waitq::WaitEntry& entry, TaskState, int,
   auto& op = Of<CompletionOperation>(entry);
   auto& walk = *static_cast<CompletionObject::Walk*>(key);
   walk.completion.mu_.AssertHeld();
-  if (walk.completion.EndIfNearDeadlineLocked(op, walk.done)) return 0;
+  if (walk.completion.PassedByLocked(op, walk.done)) return 0;
   if (!walk.completion.TakeLocked()) return -1;  // nothing left for anybody
   walk.completion.FinishLocked(op, Ending::kDone, walk.done);
   ++walk.woken;

@@ -41,7 +41,7 @@ bool IsGone(const absl::Status& status) {
 }  // namespace
 
 Engine::Engine(const Limits& limits, Timers* timers, uint64_t first_generation)
-    : shared_(limits, timers, first_generation) {
+    : shared_(limits, timers, first_generation), epoch_(first_generation + 1) {
   shared_.expire = [this](Object& object) {
     table_.Remove(object, RemoveIf::kExpired);
   };

@@ -25,6 +25,7 @@
 #include "server/engine/object_table.h"
 #include "server/engine/operation.h"
 #include "server/engine/pipe_object.h"
+#include "server/engine/repeats.h"
 #include "server/engine/wait_queue_object.h"
 
 namespace waitq::engine {
@@ -81,6 +82,11 @@ class Engine {
 
   const Limits& limits() const { return shared_.limits; }
   absl::Time Now() const { return shared_.Now(); }
+
+  // Calls that may be sent again.
+  RepeatTable& repeats() { return repeats_; }
+  // Which server this is: another number after a restart.
+  uint64_t epoch() const { return epoch_; }
 
   // Who calls: what the operations of one caller are made with.
   std::shared_ptr<CallerInfo> FindCaller(absl::string_view peer,
@@ -210,7 +216,9 @@ class Engine {
                                       const PipeOptionsRequest& request);
 
   Shared shared_;
+  const uint64_t epoch_;
   CallerTable callers_{&shared_.limits};
+  RepeatTable repeats_{&shared_};  // before the objects: their end tells it
   ObjectTable table_{&shared_};
 };
 

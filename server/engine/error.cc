@@ -35,6 +35,7 @@ constexpr Row kTable[] = {
     {ENOSPC, "ENOSPC", absl::StatusCode::kResourceExhausted},
     {EINTR, "EINTR", absl::StatusCode::kAborted},
     {EIDRM, "EIDRM", absl::StatusCode::kAborted},
+    {EOWNERDEAD, "EOWNERDEAD", absl::StatusCode::kAborted},
     {ECANCELED, "ECANCELED", absl::StatusCode::kCancelled},
     {ESHUTDOWN, "ESHUTDOWN", absl::StatusCode::kUnavailable},
 };

@@ -33,6 +33,7 @@ absl::Status Limits::Check() const {
       {"objects", objects, 1, kNoMost},
       {"sleepers-per-object", sleepers_per_object, 1, kNoMost},
       {"sleepers-per-caller", sleepers_per_caller, 1, kNoMost},
+      {"kept-answers", kept_answers, 1, kNoMost},
       {"pipe-bytes", pipe_bytes, 1, kNoMost},
       {"message-bytes", message_bytes, kMessageBytesMin, kMessageBytesMax},
   };
@@ -54,6 +55,7 @@ absl::Status Limits::Check() const {
       {"message-bytes", message_bytes, "bytes-per-caller", bytes_per_caller},
       {"message-bytes", message_bytes, "bytes-asleep", bytes_asleep},
       {"message-bytes", message_bytes, "bytes-unsent", bytes_unsent},
+      {"message-bytes", message_bytes, "kept-bytes", kept_bytes},
   };
   for (const Pair& pair : pairs) {
     if (pair.small <= pair.large) continue;

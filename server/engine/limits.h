@@ -37,6 +37,10 @@ struct Limits {
   uint64_t bytes_unsent = 256 << 20;
   // Of the last two together, those of one caller.
   uint64_t bytes_per_caller = 128 << 20;
+  // Answers of calls with a request_id, kept for their repeats; and their
+  // bytes.
+  uint64_t kept_answers = 1'000'000;
+  uint64_t kept_bytes = 256 << 20;
   // One message, so also one read and one write.
   uint64_t message_bytes = 4 << 20;
 

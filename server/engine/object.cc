@@ -23,6 +23,7 @@ Ending EndingOf(Event event) {
     case Event::kSignal:
       return Ending::kInterrupted;
     case Event::kCallerGone:
+    case Event::kGraceEnd:
       return Ending::kCallerGone;
     case Event::kRemove:
       return Ending::kRemoved;
@@ -66,8 +67,14 @@ Started Object::Start(Ref<Operation> operation, const SleepOptions& options) {
     op.object_ = Ref<Object>(this);
     op.id_ = ++shared_.last_operation;
     op.starting_ = true;
-    SetDeadlineLocked(op, options);
+    op.started_ = shared_.Now();
+    op.want_timing_ = options.want_timing;
+    if (options.timeout.has_value()) {
+      op.has_timeout_ = true;
+      op.timeout_ = *options.timeout;
+    }
     op.task_.SetState(options.state);
+    SetDeadlineLocked(op, options.call_deadline);
     LineLocked(op).Add(op);
     if (EndIfNearDeadlineLocked(op, done)) {
       // It came too late for any answer that gives something.
@@ -96,19 +103,15 @@ Started Object::Start(Ref<Operation> operation, const SleepOptions& options) {
   return result;
 }
 
-void Object::SetDeadlineLocked(Operation& op, const SleepOptions& options) {
-  op.started_ = shared_.Now();
-  op.want_timing_ = options.want_timing;
-  if (options.timeout.has_value()) {
-    op.has_timeout_ = true;
-    op.timeout_ = *options.timeout;
-    op.deadline_ = op.started_ + *options.timeout;
-  }
+void Object::SetDeadlineLocked(Operation& op, absl::Time call_deadline) {
+  op.deadline_ =
+      op.has_timeout_ ? op.started_ + op.timeout_ : absl::InfiniteFuture();
+  op.near_deadline_ends_ = false;
   // What runs on without its caller runs on past the end of its call, too.
-  if (options.state == kUninterruptible) return;
-  if (options.call_deadline == absl::InfiniteFuture()) return;
+  if (op.task_.state() == kUninterruptible) return;
+  if (call_deadline == absl::InfiniteFuture()) return;
   const absl::Time near =
-      options.call_deadline - AnswerMargin(options.call_deadline - op.started_);
+      call_deadline - AnswerMargin(call_deadline - shared_.Now());
   if (near < op.deadline_) {
     op.deadline_ = near;
     op.near_deadline_ends_ = true;
@@ -151,8 +154,21 @@ void Object::GoToSleepLocked(Operation& op) {
     ++sleepers_;
     shared_.asleep.fetch_add(1, std::memory_order_relaxed);
   }
-  if (op.deadline_ == absl::InfiniteFuture()) return;
-  op.AddRef();  // the timer's
+  ArmTimerLocked(op);
+}
+
+void Object::ArmTimerLocked(Operation& op) {
+  if (op.timer_armed_) {
+    // If it is firing at this moment it will find its deadline moved, and be
+    // armed again.
+    if (!shared_.timers.Cancel(op)) return;
+    op.timer_armed_ = false;
+    if (op.deadline_ == absl::InfiniteFuture()) return op.DropRef();
+  } else {
+    if (op.deadline_ == absl::InfiniteFuture()) return;
+    op.AddRef();  // the timer's
+  }
+  op.timer_armed_ = true;
   shared_.timers.Arm(op, op.deadline_);
 }
 
@@ -182,7 +198,7 @@ void Object::FinishLocked(Operation& op, Ending ending, DoneList& done) {
   shared_.sleepers.Return(1);
   // If it fires at this moment it will find the operation ended; it has its own
   // reference for that.
-  if (shared_.timers.Cancel(op)) op.DropRef();
+  if (op.timer_armed_ && shared_.timers.Cancel(op)) op.DropRef();
   done.Push(Ref<Operation>::Adopt(&op));
 }
 
@@ -216,6 +232,47 @@ bool Object::OnEvent(Operation& operation, Event event, int signal) {
   return ended;
 }
 
+void Object::OnTimer(Operation& op) {
+  DoneList done;
+  {
+    MutexLock lock(&mu_);
+    op.timer_armed_ = false;
+    if (!IsAsleepLocked(op)) return;
+    const absl::Time now = shared_.Now();
+    if (op.deadline_ > now) return ArmTimerLocked(op);  // it was moved
+    Event event = op.near_deadline_ends_ ? Event::kDeadlineNear : Event::kTimer;
+    // Its own timeout first, which is an answer to be kept.
+    const bool timed_out = op.has_timeout_ && op.started_ + op.timeout_ <= now;
+    if (op.detached_ && !timed_out) event = Event::kGraceEnd;
+    OnEventLocked(op, event, done);
+    NoteIdleLocked();
+  }
+  DeliverAll(std::move(done));
+}
+
+void Object::Detach(Operation& op, absl::Duration grace) {
+  MutexLock lock(&mu_);
+  if (!IsAsleepLocked(op)) return;
+  if (op.task_.state() == kUninterruptible) return;  // it runs on anyway
+  op.detached_ = true;
+  op.grace_end_ = shared_.Now() + grace;
+  SetDeadlineLocked(op, absl::InfiniteFuture());
+  op.deadline_ = std::min(op.deadline_, op.grace_end_);
+  ArmTimerLocked(op);
+}
+
+void Object::Attach(Operation& op, absl::Time call_deadline, DoneList& done) {
+  MutexLock lock(&mu_);
+  if (!IsAsleepLocked(op)) return;
+  op.detached_ = false;
+  SetDeadlineLocked(op, call_deadline);
+  ArmTimerLocked(op);
+  // What came while nobody was there to take it.
+  if (!EndIfNearDeadlineLocked(op, done)) TestLocked(op, done);
+  if (!IsAsleepLocked(op)) AfterLeaveLocked(done);
+  NoteIdleLocked();
+}
+
 void Object::OnEventLocked(Operation& op, Event event, DoneList& done) {
   // The race of any event with Remove(), which has marked the object and is on
   // its way to its sleepers: no test.
@@ -227,7 +284,7 @@ void Object::OnEventLocked(Operation& op, Event event, DoneList& done) {
   // end, is not tested: it would be given something that it does not get.
   if ((event == Event::kTimer || event == Event::kSignal ||
        event == Event::kDrain) &&
-      !EndIfNearDeadlineLocked(op, done)) {
+      !PassedByLocked(op, done)) {
     TestLocked(op, done);
   }
   if (IsAsleepLocked(op)) {

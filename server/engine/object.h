@@ -41,7 +41,9 @@ struct Shared {
         sleepers("sleepers", limits.sleepers),
         pipe_bytes("pipe-bytes-in-all", limits.pipe_bytes_in_all),
         bytes_asleep("bytes-asleep", limits.bytes_asleep),
-        bytes_unsent("bytes-unsent", limits.bytes_unsent) {}
+        bytes_unsent("bytes-unsent", limits.bytes_unsent),
+        kept_answers("kept-answers", limits.kept_answers),
+        kept_bytes("kept-bytes", limits.kept_bytes) {}
 
   absl::Time Now() const { return timers.clock().Now(); }
   // The number of one more executed change.
@@ -61,6 +63,8 @@ struct Shared {
   Budget pipe_bytes;
   Budget bytes_asleep;
   Budget bytes_unsent;
+  Budget kept_answers;
+  Budget kept_bytes;
 };
 
 // What `ps` shows of a sleeping operation.
@@ -119,6 +123,20 @@ class Object : public RefCounted, private Timer {
   // if it has ended already. True if this has ended it.
   bool OnEvent(Operation& operation, Event event, int signal = 0)
       ABSL_LOCKS_EXCLUDED(mu_);
+
+  // The caller of a sleeping operation has gone, but may come back within
+  // `grace`: the operation keeps its place. Until then what takes is passed by,
+  // and is not tested; other events end it as ever. Does nothing to one that
+  // has ended.
+  void Detach(Operation& operation, absl::Duration grace)
+      ABSL_LOCKS_EXCLUDED(mu_);
+  // The caller is back, or another has taken its place, with a call that ends
+  // at `call_deadline`: tested in place. Whoever this ends is put on `done`,
+  // for the caller to deliver.
+  void Attach(Operation& operation, absl::Time call_deadline, DoneList& done)
+      ABSL_LOCKS_EXCLUDED(mu_);
+  // The operation's timer has fired.
+  void OnTimer(Operation& operation) ABSL_LOCKS_EXCLUDED(mu_);
 
   // Ends all sleeps: Event::kDrain or kRemove. Returns how many. Open handles
   // are told, too, but not counted.
@@ -199,11 +217,14 @@ class Object : public RefCounted, private Timer {
   void FinishAtLimitLocked(Operation& operation, const char* limit,
                            DoneList& done) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
-  // Ends the operation as timed out if its call is so near its end that nothing
-  // may be handed to it. Its timer sees to that, too, but may be late. To be
-  // asked by every wake function first; true: it has ended.
-  bool EndIfNearDeadlineLocked(Operation& operation, DoneList& done)
-      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Whether a walk has to pass the operation by: to be asked by every wake
+  // function first. Its caller has gone, and it would take; or its call is so
+  // near its end that nothing may be handed to it: then it has ended as timed
+  // out. (Its timer sees to that, too, but may be late.)
+  bool PassedByLocked(Operation& operation, DoneList& done)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
+    return IsAwayLocked(operation) || EndIfNearDeadlineLocked(operation, done);
+  }
 
   // To be called at the end of whatever may have left it blank.
   void NoteIdleLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
@@ -230,8 +251,18 @@ class Object : public RefCounted, private Timer {
   void EndHandlesLocked(Event event, DoneList& done)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
-  void SetDeadlineLocked(Operation& operation, const SleepOptions& options)
+  // When a sleep ends at the latest: `call_deadline` is that of its call.
+  void SetDeadlineLocked(Operation& operation, absl::Time call_deadline)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Arms the operation's timer for its deadline, anew if need be.
+  void ArmTimerLocked(Operation& operation) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  bool EndIfNearDeadlineLocked(Operation& operation, DoneList& done)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // It has no caller now whom it could give what it takes.
+  bool IsAwayLocked(const Operation& operation) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
+    return operation.detached_ && operation.takes();
+  }
   // Why an operation whose condition does not hold may not sleep; kAsleep if it
   // may.
   Ending RefusalLocked(Operation& operation, const SleepOptions& options)

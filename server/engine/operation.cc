@@ -45,11 +45,9 @@ std::optional<OperationTiming> Operation::timing() const {
 }
 
 void Operation::OnTimer(Timer& timer) {
-  // The reference that Object::Start() took for the timer.
+  // The reference that arming the timer took.
   const auto operation = Ref<Operation>::Adopt(&static_cast<Operation&>(timer));
-  operation->object_->OnEvent(*operation, operation->near_deadline_ends_
-                                              ? Event::kDeadlineNear
-                                              : Event::kTimer);
+  operation->object_->OnTimer(*operation);
 }
 
 DoneList::~DoneList() {

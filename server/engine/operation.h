@@ -54,6 +54,7 @@ enum class Ending : uint8_t {
 enum class Event : uint8_t {
   kTimer,         // its timeout has run out
   kDeadlineNear,  // its call ends too soon for an answer that gives something
+  kGraceEnd,      // its caller has gone, and has not come back
   kSignal,        // one that its state admits
   kCallerGone,
   kRemove,
@@ -168,6 +169,9 @@ class Operation : public RefCounted, private WaitEntry, private Timer {
   // Whether people would say that it sleeps: a call that waits for something,
   // rather than an open handle, which waits for nothing but its object's end.
   virtual bool is_sleeper() const { return true; }
+  // Whether its success takes something that others then do not get. If so it
+  // is passed by while it is detached.
+  virtual bool takes() const { return true; }
   // Whether the server's drain ends it.
   virtual bool ends_on_drain() const { return true; }
 
@@ -201,6 +205,8 @@ class Operation : public RefCounted, private WaitEntry, private Timer {
   bool has_timeout_ = false;
   bool want_timing_ = false;
   bool near_deadline_ends_ = false;  // deadline_ is the call's, not timeout's
+  bool detached_ = false;            // deadline_ may be grace_end_
+  bool timer_armed_ = false;         // and has a reference
   uint8_t signal_ = 0;
   uint64_t id_ = 0;
   Home* const home_;
@@ -210,6 +216,7 @@ class Operation : public RefCounted, private WaitEntry, private Timer {
   const char* limit_ = nullptr;
   absl::Time started_;
   absl::Time deadline_ = absl::InfiniteFuture();
+  absl::Time grace_end_;    // if detached_
   absl::Duration timeout_;  // if has_timeout_
   absl::Duration took_;     // from its start to its end, if either is wanted
   uint64_t place_ = 0;      // when it went to sleep

@@ -21,7 +21,7 @@ int ReadOperation::OnWake(waitq::WaitEntry& entry, TaskState, int, void* key) {
   auto& walk = *static_cast<PipeObject::Walk*>(key);
   walk.pipe.mu_.AssertHeld();
   auto& op = Of<ReadOperation>(entry);
-  if (walk.pipe.EndIfNearDeadlineLocked(op, walk.done)) return 0;
+  if (walk.pipe.PassedByLocked(op, walk.done)) return 0;
   return walk.pipe.ServeReaderLocked(op, walk);
 }
 
@@ -29,7 +29,7 @@ int WriteOperation::OnWake(waitq::WaitEntry& entry, TaskState, int, void* key) {
   auto& walk = *static_cast<PipeObject::Walk*>(key);
   walk.pipe.mu_.AssertHeld();
   auto& op = Of<WriteOperation>(entry);
-  if (walk.pipe.EndIfNearDeadlineLocked(op, walk.done)) return 0;
+  if (walk.pipe.PassedByLocked(op, walk.done)) return 0;
   return walk.pipe.ServeWriterLocked(op, walk);
 }
 
@@ -37,7 +37,7 @@ int PollOperation::OnWake(waitq::WaitEntry& entry, TaskState, int, void* key) {
   auto& walk = *static_cast<PipeObject::Walk*>(key);
   walk.pipe.mu_.AssertHeld();
   auto& op = Of<PollOperation>(entry);
-  if (walk.pipe.EndIfNearDeadlineLocked(op, walk.done)) return 0;
+  if (walk.pipe.PassedByLocked(op, walk.done)) return 0;
   return walk.pipe.TryPollLocked(op, walk.done) ? 1 : 0;
 }
 

@@ -169,6 +169,7 @@ class WriteOperation final : public PipeOperation {
   uint64_t offset() const { return offset_; }
   bool moved_bytes() const override { return accepted_bytes() > 0; }
   bool gives() const override { return true; }
+  bool takes() const override { return false; }
   // What is not in the pipe. There may be some though the write is done, of a
   // ring: partial writes are normal there.
   absl::Cord TakeRest() { return std::move(left_); }
@@ -202,6 +203,7 @@ class PollOperation final : public PipeOperation {
   // After its end: those of the events that were there.
   const PipeEvents& events() const { return events_; }
 
+  bool takes() const override { return false; }
   std::string Describe() const override;
 
  private:
@@ -226,6 +228,7 @@ class HandleOperation final : public PipeOperation {
         writes_(writes) {}
 
   bool gives() const override { return writes_; }
+  bool takes() const override { return false; }
   bool is_sleeper() const override { return false; }
   // Readers may go on until the pipe is empty.
   bool ends_on_drain() const override { return writes_; }

@@ -23,7 +23,7 @@ int WaitOperation::OnWake(waitq::WaitEntry& entry, TaskState mode, int,
   walker.queue.mu_.AssertHeld();
   if (!op.WakesIn(mode)) return 0;
   if (!KeysMatch(walker.key, op.spec_.key)) return 0;
-  if (walker.queue.EndIfNearDeadlineLocked(op, walker.done)) return 0;
+  if (walker.queue.PassedByLocked(op, walker.done)) return 0;
   // Tested against the word as those before it left it. False: it stays
   // asleep, and uses up no `nr`.
   if (!walker.queue.TryLocked(op, /*woken=*/true, walker.done)) return 0;

@@ -48,6 +48,10 @@ class WaitOperation final : public Operation {
   int64_t value_after() const { return value_after_; }
   uint64_t generation() const { return generation_; }
 
+  // What only looks at the word takes nothing.
+  bool takes() const override {
+    return spec_.exclusive || spec_.then.change != Action::Change::kNone;
+  }
   std::string Describe() const override { return spec_.condition.ToString(); }
 
  private:
