@@ -23,6 +23,7 @@
 #include "absl/time/time.h"
 #include "google/protobuf/stubs/logging.h"
 #include "grpc/support/log.h"
+#include "server/rpc/accept.h"
 #include "server/rpc/server.h"
 #include "server/state_file.h"
 #include "spdlog/sinks/stdout_color_sinks.h"
@@ -132,7 +133,7 @@ void SetUpLog(bool verbose) {
   google::protobuf::SetLogHandler(nullptr);
 }
 
-// gRPC never accepts again on a listener that once ran out of descriptors.
+// Each connection needs a descriptor, and the usual soft limit is low.
 void RaiseDescriptorLimit() {
   rlimit limit;
   if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
@@ -228,6 +229,7 @@ int Run(int argc, char** argv) {
 
   SetUpLog(flags.verbose);
   RaiseDescriptorLimit();
+  rpc::KeepDescriptorForRefusals();
   // Whoever reads our output may go: that must not end the server.
   std::signal(SIGPIPE, SIG_IGN);
   // Before any thread is there: all inherit it.
