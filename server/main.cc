@@ -4,6 +4,7 @@
 #include <sys/resource.h>
 
 #include <algorithm>
+#include <chrono>
 #include <csignal>
 #include <cstdint>
 #include <cstdio>
@@ -183,9 +184,14 @@ class MemoryKeeper {
 void Drain(rpc::Server& server, absl::Duration grace, const sigset_t& stop) {
   spdlog::info("draining, for {} at most; {} calls asleep",
                absl::FormatDuration(grace), server.engine().asleep());
-  const absl::Time deadline = absl::Now() + grace;
+  // Not the wall clock, which somebody may set.
+  const auto started = std::chrono::steady_clock::now();
+  const auto is_over = [&] {
+    return absl::FromChrono(std::chrono::steady_clock::now() - started) >=
+           grace;
+  };
   server.Drain();
-  while (absl::Now() < deadline && !server.engine().UnreadPipes().empty()) {
+  while (!is_over() && !server.engine().UnreadPipes().empty()) {
     if (WaitForSignal(stop, absl::Milliseconds(50)) == 0) continue;
     spdlog::info("second signal: stopping at once");
     break;
