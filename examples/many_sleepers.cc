@@ -35,6 +35,7 @@ struct Options {
   uint64_t count = 10'000;
   uint64_t connections = 4;
   int64_t until = 1;
+  bool take = false;
 };
 
 // How the calls of all connections have ended.
@@ -64,7 +65,12 @@ class Connection {
       : channel_(Connect(options.server)),
         stub_(WaitQueues::NewStub(channel_)) {
     request_.set_name(options.name);
-    request_.mutable_condition()->set_equal(options.until);
+    if (options.take) {
+      request_.mutable_condition()->set_greater_or_equal(options.until);
+      request_.mutable_then()->set_add(-options.until);
+    } else {
+      request_.mutable_condition()->set_equal(options.until);
+    }
     request_.set_caller("many_sleepers");
   }
 
@@ -192,6 +198,8 @@ int main(int argc, char** argv) {
       ->capture_default_str();
   app.add_option("--until", options.until, "the value that they wait for")
       ->capture_default_str();
+  app.add_flag("--take", options.take,
+               "wait for so much at least, and take it: a semaphore");
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
