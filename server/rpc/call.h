@@ -34,19 +34,6 @@ absl::Status FindCaller(engine::Engine& engine,
 // When the call ends for its caller, on the engine's clock.
 absl::Time CallDeadline(const grpc::ServerContext& context);
 
-// A tag that calls a member function of the call that it is part of.
-template <class Call>
-class CallTag final : public Tag {
- public:
-  CallTag(Call* call, void (Call::*done)(bool ok))
-      : call_(*call), done_(done) {}
-  void Proceed(bool ok) override { (call_.*done_)(ok); }
-
- private:
-  Call& call_;
-  void (Call::*const done_)(bool ok);
-};
-
 }  // namespace waitq::rpc
 
 #endif  // WAITQ_SERVER_RPC_CALL_H_

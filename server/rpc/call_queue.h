@@ -32,6 +32,23 @@ class Tag {
   ~Tag() = default;
 };
 
+// A tag that calls a member function of the call that it is part of.
+template <class Call>
+class CallTag final : public Tag {
+ public:
+  CallTag(Call* call, void (Call::*done)(bool ok))
+      : call_(*call), done_(done) {}
+  void Proceed(bool ok) override { (call_.*done_)(ok); }
+
+ private:
+  Call& call_;
+  void (Call::*const done_)(bool ok);
+};
+
+// How many calls of each method wait for a client, in each queue. One would do:
+// the next is armed when a call comes; a second one takes a burst.
+inline constexpr int kArmedCalls = 2;
+
 class CallQueue final : public engine::Home {
  public:
   explicit CallQueue(std::unique_ptr<grpc::ServerCompletionQueue> queue);

@@ -8,6 +8,7 @@
 #include "core/mutex.h"
 #include "grpc/support/time.h"
 #include "grpcpp/alarm.h"
+#include "grpcpp/resource_quota.h"
 
 namespace waitq::rpc {
 
@@ -63,6 +64,23 @@ void FireOneTimer() {
 }
 
 }  // namespace
+
+int QueueCount(int asked) {
+  if (asked > 0) return asked;
+  return static_cast<int>(4 *
+                          std::max(1u, std::thread::hardware_concurrency()));
+}
+
+void BoundSyncThreads(grpc::ServerBuilder& builder) {
+  // Reflection is a synchronous service: gRPC would give each of its calls a
+  // thread.
+  grpc::ResourceQuota quota("waitqd");
+  quota.SetMaxThreads(8);
+  builder.SetResourceQuota(quota);
+  builder.SetSyncServerOption(grpc::ServerBuilder::NUM_CQS, 1);
+  builder.SetSyncServerOption(grpc::ServerBuilder::MIN_POLLERS, 1);
+  builder.SetSyncServerOption(grpc::ServerBuilder::MAX_POLLERS, 1);
+}
 
 void FillGrpcThreads() {
   FillExecutor();

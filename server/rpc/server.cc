@@ -2,8 +2,6 @@
 
 #include <sys/stat.h>
 
-#include <algorithm>
-#include <thread>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -11,7 +9,6 @@
 #include "core/clock.h"
 #include "grpcpp/ext/proto_server_reflection_plugin.h"
 #include "grpcpp/health_check_service_interface.h"
-#include "grpcpp/resource_quota.h"
 #include "grpcpp/security/server_credentials.h"
 #include "grpcpp/server_builder.h"
 #include "server/rpc/grpc_threads.h"
@@ -20,21 +17,11 @@
 namespace waitq::rpc {
 namespace {
 
-// How many calls of each method wait for a client, in each queue. One would do:
-// the next is armed when a call comes; a second one takes a burst.
-constexpr int kArmedCalls = 2;
-
 // A generation higher than those of a server that ran here before, as long as
 // the wall clock was not set back.
 uint64_t FirstGeneration(const ServerOptions& options) {
   if (options.first_generation > 0) return options.first_generation;
   return static_cast<uint64_t>(absl::ToUnixNanos(absl::Now()));
-}
-
-int QueueCount(int asked) {
-  if (asked > 0) return asked;
-  return static_cast<int>(4 *
-                          std::max(1u, std::thread::hardware_concurrency()));
 }
 
 // Keeps a socket file from others for as long as it lives.
@@ -46,17 +33,6 @@ class PrivateUmask {
  private:
   const mode_t before_;
 };
-
-void SetThreadBounds(grpc::ServerBuilder& builder) {
-  // Reflection is a synchronous service: gRPC would give each of its calls a
-  // thread.
-  grpc::ResourceQuota quota("waitqd");
-  quota.SetMaxThreads(8);
-  builder.SetResourceQuota(quota);
-  builder.SetSyncServerOption(grpc::ServerBuilder::NUM_CQS, 1);
-  builder.SetSyncServerOption(grpc::ServerBuilder::MIN_POLLERS, 1);
-  builder.SetSyncServerOption(grpc::ServerBuilder::MAX_POLLERS, 1);
-}
 
 }  // namespace
 
@@ -106,7 +82,7 @@ absl::Status Server::StartListening(const ServerOptions& options) {
   builder.SetMaxReceiveMessageSize(
       static_cast<int>(options.limits.message_bytes) + kMaxReceiveBytes -
       kMaxMessageBytes);
-  SetThreadBounds(builder);
+  BoundSyncThreads(builder);
   int port = 0;
   builder.AddListeningPort(listen->ToString(),
                            grpc::InsecureServerCredentials(), &port);
