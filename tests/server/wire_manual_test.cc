@@ -160,11 +160,11 @@ TEST_F(WireManualTest, EveryMethodsStatusesAreListed) {
 TEST_F(WireManualTest, StatusesAndReasonsFitTogether) {
   const std::map<std::string, std::set<std::string>> reasons = {
       {"INVALID_ARGUMENT", {"EINVAL", "EMSGSIZE"}},
-      {"FAILED_PRECONDITION", {"ENXIO", "EPIPE", "EBUSY"}},
+      {"FAILED_PRECONDITION", {"ENXIO", "EPIPE", "EBUSY", "ESTALE"}},
       {"RESOURCE_EXHAUSTED", {"ENOSPC"}},
       {"UNAVAILABLE", {"ESHUTDOWN"}},
       {"OUT_OF_RANGE", {"ERANGE"}},
-      {"ABORTED", {"EINTR", "EIDRM"}},
+      {"ABORTED", {"EINTR", "EIDRM", "EOWNERDEAD"}},
       {"CANCELLED", {"ECANCELED"}},
       {"DEADLINE_EXCEEDED", {"ETIME"}},
       {"NOT_FOUND", {"ENOENT", "ESRCH"}},
