@@ -260,6 +260,7 @@ int Run(int argc, char** argv) {
   MemoryKeeper memory((*server)->engine());
   while (WaitForSignal(stop, absl::Seconds(1)) == 0) {
     memory.Tick();
+    (*server)->engine().repeats().Expire();
     if (state) Log(state->KeepAhead((*server)->engine().generation()));
   }
   Drain(**server, grace, stop);

@@ -77,9 +77,7 @@ void Repeat::Deliver(DoneList done) {
   while (!done.empty()) done.Pop()->Deliver();
 }
 
-void Repeat::OnEnded(Operation& operation) {
-  Answer(encode_(operation, context_));
-}
+void Repeat::OnEnded(Operation& operation) { Answer(encode_(operation)); }
 
 // --- All of them -------------------------------------------------------------
 
@@ -131,7 +129,7 @@ absl::StatusOr<RepeatTable::Begun> RepeatTable::MakeLocked(
     return StoreIsFull(call.key, shared_.kept_bytes);
   }
   auto repeat = MakeRef<Repeat>(this, &mu_, call.key, call.fingerprint,
-                                call.answer_bytes, call.encode, call.context);
+                                call.answer_bytes, std::move(call.encode));
   repeat->mu_.AssertHeld();
   repeat->waiter_ = waiter;
   repeat->AddRef();  // the run's, until Answer(): its operation points to it

@@ -15,6 +15,7 @@
 
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <memory>
 #include <string>
 #include <utility>
@@ -95,7 +96,7 @@ class Repeat final : public RefCounted, private Home, private Caller {
 
   // Makes the answer of an operation that has ended. On any thread, with no
   // lock held.
-  using Encode = KeptAnswer (*)(Operation& operation, void* context);
+  using Encode = std::function<KeptAnswer(Operation& operation)>;
 
   // The call is answered: whoever waits is told, and so is who repeats it
   // later. Once for each call that is new. An answer is not kept where nothing
@@ -116,13 +117,12 @@ class Repeat final : public RefCounted, private Home, private Caller {
   enum class State : uint8_t { kRunning, kAnswered };
 
   Repeat(RepeatTable* table, Mutex* mu, RepeatKey key, uint64_t fingerprint,
-         uint64_t charged_bytes, Encode encode, void* context)
+         uint64_t charged_bytes, Encode encode)
       : table_(*table),
         mu_(*mu),
         key_(std::move(key)),
         fingerprint_(fingerprint),
-        encode_(encode),
-        context_(context),
+        encode_(std::move(encode)),
         charged_bytes_(charged_bytes) {}
   template <class T, class... Args>
   friend Ref<T> MakeRef(Args&&... args);
@@ -137,7 +137,6 @@ class Repeat final : public RefCounted, private Home, private Caller {
   const RepeatKey key_;
   const uint64_t fingerprint_;
   const Encode encode_;
-  void* const context_;
   State state_ ABSL_GUARDED_BY(mu_) = State::kRunning;
   uint64_t charged_bytes_ ABSL_GUARDED_BY(mu_);
   Ref<RepeatWaiter> waiter_ ABSL_GUARDED_BY(mu_);  // who is told
@@ -162,7 +161,6 @@ class RepeatTable {
     uint64_t fingerprint;   // of its arguments, the timeout aside
     uint64_t answer_bytes;  // at most
     Repeat::Encode encode;
-    void* context;  // for `encode`; outlives the table
   };
   // A call has come; `waiter` is told its answer. INVALID_ARGUMENT (EINVAL):
   // the id was used with other arguments. RESOURCE_EXHAUSTED (ENOSPC): no more

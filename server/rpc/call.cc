@@ -4,7 +4,10 @@
 #include <chrono>
 #include <utility>
 
+#include "absl/hash/hash.h"
 #include "absl/strings/str_cat.h"
+#include "google/protobuf/io/coded_stream.h"
+#include "google/protobuf/io/zero_copy_stream_impl_lite.h"
 #include "grpcpp/impl/codegen/proto_utils.h"
 #include "grpcpp/support/proto_buffer_reader.h"
 #include "grpcpp/support/proto_buffer_writer.h"
@@ -27,6 +30,22 @@ absl::Status ParseRequest(const engine::Engine& engine, grpc::ByteBuffer& bytes,
                              absl::StrCat("not a ", message.GetTypeName()));
   }
   return absl::OkStatus();
+}
+
+uint64_t Fingerprint(const google::protobuf::MessageLite& message) {
+  std::string bytes;
+  {
+    google::protobuf::io::StringOutputStream stream(&bytes);
+    google::protobuf::io::CodedOutputStream coded(&stream);
+    coded.SetSerializationDeterministic(true);
+    message.SerializeToCodedStream(&coded);
+  }
+  return absl::HashOf(bytes);
+}
+
+std::string MethodName(const google::protobuf::ServiceDescriptor& service,
+                       absl::string_view method) {
+  return absl::StrCat(service.name(), "/", method);
 }
 
 grpc::ByteBuffer Serialize(const google::protobuf::MessageLite& message) {

@@ -4,11 +4,14 @@
 #ifndef WAITQ_SERVER_RPC_CALL_H_
 #define WAITQ_SERVER_RPC_CALL_H_
 
+#include <cstdint>
 #include <memory>
 #include <string>
 
 #include "absl/status/status.h"
+#include "absl/strings/string_view.h"
 #include "absl/time/time.h"
+#include "google/protobuf/descriptor.h"
 #include "google/protobuf/message_lite.h"
 #include "grpcpp/server_context.h"
 #include "grpcpp/support/byte_buffer.h"
@@ -21,6 +24,14 @@ namespace waitq::rpc {
 // the limit of one (EMSGSIZE).
 absl::Status ParseRequest(const engine::Engine& engine, grpc::ByteBuffer& bytes,
                           google::protobuf::MessageLite& message);
+
+// What two requests have in common if, and as good as only if, they are the
+// same.
+uint64_t Fingerprint(const google::protobuf::MessageLite& message);
+
+// "WaitQueues/Wait".
+std::string MethodName(const google::protobuf::ServiceDescriptor& service,
+                       absl::string_view method);
 
 grpc::ByteBuffer Serialize(const google::protobuf::MessageLite& message);
 

@@ -13,7 +13,8 @@
 namespace waitq::rpc {
 namespace {
 
-void AnswerWait(UnaryCall& call, engine::Operation& operation) {
+grpc::ByteBuffer AnswerWait(const engine::Engine& engine,
+                            engine::Operation& operation) {
   const auto& op = static_cast<engine::CompletionOperation&>(operation);
   v1::CompletionWaitResponse response;
   response.set_outcome(OutcomeOf(op.ending()));
@@ -22,8 +23,7 @@ void AnswerWait(UnaryCall& call, engine::Operation& operation) {
   }
   response.set_slept(op.slept());
   response.set_generation(op.generation());
-  call.SetTiming(op, response);
-  call.Reply(response);
+  return SerializeAnswer(engine, op, response);
 }
 
 void Wait(UnaryCall& call, const v1::CompletionWaitRequest& request) {
@@ -32,7 +32,7 @@ void Wait(UnaryCall& call, const v1::CompletionWaitRequest& request) {
   if (!call.GetSleep(request, MaySleepOn::kNo, options, caller)) return;
   auto op = engine::MakeRef<engine::CompletionOperation>(
       call.home(), call.caller(), std::move(caller));
-  call.Sleep(op, call.engine().Wait(request.name(), op, options), &AnswerWait);
+  call.Sleep(op, call.engine().Wait(request.name(), op, options));
 }
 
 void TryWait(UnaryCall& call, const v1::TryWaitRequest& request) {
@@ -85,7 +85,7 @@ void Done(UnaryCall& call, const v1::DoneRequest& request) {
 ServiceMethods CompletionsMethods() {
   return {v1::CompletionWaitRequest::descriptor()->file()->FindServiceByName(
               "Completions"),
-          {Unary<v1::CompletionWaitRequest, &Wait>("Wait"),
+          {Unary<v1::CompletionWaitRequest, &Wait, &AnswerWait>("Wait"),
            Unary<v1::TryWaitRequest, &TryWait>("TryWait"),
            Unary<v1::CompleteRequest, &Complete>("Complete"),
            Unary<v1::ReinitRequest, &Reinit>("Reinit"),

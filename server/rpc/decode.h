@@ -4,6 +4,8 @@
 #ifndef WAITQ_SERVER_RPC_DECODE_H_
 #define WAITQ_SERVER_RPC_DECODE_H_
 
+#include <algorithm>
+#include <cstdint>
 #include <optional>
 
 #include "absl/status/status.h"
@@ -33,6 +35,17 @@ absl::Status DecodeSleepState(v1::Sleep sleep, MaySleepOn may_sleep_on,
                               TaskState& state);
 absl::Status DecodeTimeout(const google::protobuf::Duration& message,
                            std::optional<absl::Duration>& timeout);
+
+// What an answer has besides a pipe's bytes, at most.
+inline constexpr uint64_t kAnswerOverheadBytes = 1024;
+
+// How many bytes a read asks for, and may be given in one answer.
+template <class Request>
+uint64_t ReadBytesOf(const engine::Engine& engine, const Request& request) {
+  constexpr uint64_t kDefault = 64 * 1024;
+  return std::min({request.has_max_bytes() ? request.max_bytes() : kDefault,
+                   engine.limits().message_bytes, engine::kAnswerBytesMax});
+}
 
 // How long a read holds what it gets.
 absl::Status DecodeHold(const google::protobuf::Duration& message,

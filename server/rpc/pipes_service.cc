@@ -21,9 +21,8 @@
 namespace waitq::rpc {
 namespace {
 
-constexpr uint64_t kReadBytesDefault = 64 * 1024;
-
-void AnswerRead(UnaryCall& call, engine::Operation& operation) {
+grpc::ByteBuffer AnswerRead(const engine::Engine& engine,
+                            engine::Operation& operation) {
   auto& op = static_cast<engine::ReadOperation&>(operation);
   v1::ReadResponse response;
   response.set_outcome(OutcomeOf(op.ending()));
@@ -36,17 +35,14 @@ void AnswerRead(UnaryCall& call, engine::Operation& operation) {
     response.set_hold_id(op.id());
   }
   response.set_redelivered(op.redelivered());
-  call.SetTiming(op, response);
-  call.Reply(response);
+  return SerializeAnswer(engine, op, response);
 }
 
 void Read(UnaryCall& call, const v1::ReadRequest& request) {
   engine::SleepOptions options;
   std::shared_ptr<engine::CallerInfo> caller;
   if (!call.GetSleep(request, MaySleepOn::kNo, options, caller)) return;
-  const uint64_t max_bytes = std::min(
-      {request.has_max_bytes() ? request.max_bytes() : kReadBytesDefault,
-       call.engine().limits().message_bytes, engine::kAnswerBytesMax});
+  const uint64_t max_bytes = ReadBytesOf(call.engine(), request);
   const uint64_t min_bytes = request.has_min_bytes() ? request.min_bytes() : 1;
   if (min_bytes < 1 || (min_bytes > max_bytes && min_bytes > 1)) {
     return call.Fail(engine::MakeError(
@@ -65,11 +61,11 @@ void Read(UnaryCall& call, const v1::ReadRequest& request) {
     if (!held.ok()) return call.Fail(held);
     op->HoldFor(hold);
   }
-  call.Sleep(op, call.engine().Read(request.name(), op, options, pipe),
-             &AnswerRead);
+  call.Sleep(op, call.engine().Read(request.name(), op, options, pipe));
 }
 
-void AnswerWrite(UnaryCall& call, engine::Operation& operation) {
+grpc::ByteBuffer AnswerWrite(const engine::Engine& engine,
+                             engine::Operation& operation) {
   auto& op = static_cast<engine::WriteOperation&>(operation);
   v1::WriteResponse response;
   response.set_outcome(OutcomeOf(op.ending()));
@@ -82,8 +78,7 @@ void AnswerWrite(UnaryCall& call, engine::Operation& operation) {
   response.set_offset(op.offset());
   response.set_incarnation(op.object().incarnation());
   response.set_slept(op.slept());
-  call.SetTiming(op, response);
-  call.Reply(response);
+  return SerializeAnswer(engine, op, response);
 }
 
 void Write(UnaryCall& call, const v1::WriteRequest& request) {
@@ -98,11 +93,11 @@ void Write(UnaryCall& call, const v1::WriteRequest& request) {
   auto op = engine::MakeRef<engine::WriteOperation>(
       absl::Cord(absl::string_view(request.data())), /*writer=*/nullptr,
       call.home(), call.caller(), std::move(caller));
-  call.Sleep(op, call.engine().Write(request.name(), op, options, pipe),
-             &AnswerWrite);
+  call.Sleep(op, call.engine().Write(request.name(), op, options, pipe));
 }
 
-void AnswerPoll(UnaryCall& call, engine::Operation& operation) {
+grpc::ByteBuffer AnswerPoll(const engine::Engine& engine,
+                            engine::Operation& operation) {
   const auto& op = static_cast<engine::PollOperation&>(operation);
   v1::PollResponse response;
   response.set_outcome(OutcomeOf(op.ending()));
@@ -111,8 +106,7 @@ void AnswerPoll(UnaryCall& call, engine::Operation& operation) {
   response.set_hup(op.events().hup);
   response.set_err(op.events().err);
   response.set_slept(op.slept());
-  call.SetTiming(op, response);
-  call.Reply(response);
+  return SerializeAnswer(engine, op, response);
 }
 
 void Poll(UnaryCall& call, const v1::PollRequest& request) {
@@ -122,7 +116,7 @@ void Poll(UnaryCall& call, const v1::PollRequest& request) {
   auto op = engine::MakeRef<engine::PollOperation>(request.in(), request.out(),
                                                    call.home(), call.caller(),
                                                    std::move(caller));
-  call.Sleep(op, call.engine().Poll(request.name(), op, options), &AnswerPoll);
+  call.Sleep(op, call.engine().Poll(request.name(), op, options));
 }
 
 void Accept(UnaryCall& call, const v1::AcceptRequest& request) {
@@ -145,9 +139,9 @@ void Release(UnaryCall& call, const v1::ReleaseRequest& request) {
 
 ServiceMethods PipesMethods() {
   return {v1::ReadRequest::descriptor()->file()->FindServiceByName("Pipes"),
-          {Unary<v1::ReadRequest, &Read>("Read"),
-           Unary<v1::WriteRequest, &Write>("Write"),
-           Unary<v1::PollRequest, &Poll>("Poll"),
+          {Unary<v1::ReadRequest, &Read, &AnswerRead>("Read"),
+           Unary<v1::WriteRequest, &Write, &AnswerWrite>("Write"),
+           Unary<v1::PollRequest, &Poll, &AnswerPoll>("Poll"),
            Unary<v1::AcceptRequest, &Accept>("Accept"),
            Unary<v1::ReleaseRequest, &Release>("Release")},
           {{"ReadStream", &MakeReadStream}, {"WriteStream", &MakeWriteStream}}};

@@ -47,6 +47,12 @@ absl::Status CallerGoneError() {
   return MakeError(ECANCELED, "the caller has gone");
 }
 
+absl::Status OwnerDeadError() {
+  return MakeError(EOWNERDEAD,
+                   "the server has been restarted; what became of the call is "
+                   "not known");
+}
+
 absl::Status RemovedError(const std::string& name) {
   return MakeError(EIDRM, absl::StrCat(name, ": was removed"),
                    {{"object", name}});

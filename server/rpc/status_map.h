@@ -25,6 +25,8 @@ std::string ErrorNameOf(const engine::Operation& op);
 
 // Of a call whose caller has gone.
 absl::Status CallerGoneError();
+// A call means a server that was restarted since.
+absl::Status OwnerDeadError();
 // Of a call whose object was removed.
 absl::Status RemovedError(const std::string& name);
 

@@ -6,6 +6,8 @@
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "google/protobuf/descriptor.h"
 #include "server/engine/error.h"
 #include "server/rpc/decode.h"
 #include "server/rpc/services.h"
@@ -90,13 +92,37 @@ void Signal(UnaryCall& call, const v1::SignalRequest& request) {
   call.Reply(response);
 }
 
+// Whether it is one of ours, "WaitQueues/Wait", and takes a request id.
+bool HasRequestIds(const std::string& method) {
+  const auto* const pool = google::protobuf::DescriptorPool::generated_pool();
+  const std::pair<std::string, std::string> parts =
+      absl::StrSplit(method, absl::MaxSplits('/', 1));
+  const auto* const found = pool->FindMethodByName(
+      absl::StrCat("waitq.v1.", parts.first, ".", parts.second));
+  return found != nullptr &&
+         found->input_type()->FindFieldByName("request_id") != nullptr &&
+         found->service()->name() != "Tasks";
+}
+
+void Cancel(UnaryCall& call, const v1::CancelRequest& request) {
+  if (!HasRequestIds(request.method())) {
+    return call.Fail(engine::MakeError(
+        EINVAL, "method: it is one with request ids, as \"WaitQueues/Wait\""));
+  }
+  v1::CancelResponse response;
+  response.set_cancelled(call.engine().repeats().Cancel(
+      {request.request_id(), request.name(), request.method()}));
+  call.Reply(response);
+}
+
 }  // namespace
 
 ServiceMethods TasksMethods() {
   return {
       v1::ListTasksRequest::descriptor()->file()->FindServiceByName("Tasks"),
       {Unary<v1::ListTasksRequest, &List>("List"),
-       Unary<v1::SignalRequest, &Signal>("Signal")},
+       Unary<v1::SignalRequest, &Signal>("Signal"),
+       Unary<v1::CancelRequest, &Cancel>("Cancel")},
       {}};
 }
 

@@ -13,7 +13,8 @@
 namespace waitq::rpc {
 namespace {
 
-void AnswerWait(UnaryCall& call, engine::Operation& operation) {
+grpc::ByteBuffer AnswerWait(const engine::Engine& engine,
+                            engine::Operation& operation) {
   const auto& op = static_cast<engine::WaitOperation&>(operation);
   v1::WaitResponse response;
   response.set_outcome(OutcomeOf(op.ending()));
@@ -24,8 +25,7 @@ void AnswerWait(UnaryCall& call, engine::Operation& operation) {
     *response.mutable_remaining() = ToWire(*remaining);
   }
   response.set_slept(op.slept());
-  call.SetTiming(op, response);
-  call.Reply(response);
+  return SerializeAnswer(engine, op, response);
 }
 
 void Wait(UnaryCall& call, const v1::WaitRequest& request) {
@@ -51,7 +51,7 @@ void Wait(UnaryCall& call, const v1::WaitRequest& request) {
   spec.key = request.key();
   auto op = engine::MakeRef<engine::WaitOperation>(
       spec, call.home(), call.caller(), std::move(caller));
-  call.Sleep(op, call.engine().Wait(request.name(), op, options), &AnswerWait);
+  call.Sleep(op, call.engine().Wait(request.name(), op, options));
 }
 
 void WakeUp(UnaryCall& call, const v1::WakeUpRequest& request) {
@@ -117,7 +117,7 @@ void Store(UnaryCall& call, const v1::StoreRequest& request) {
 ServiceMethods WaitQueuesMethods() {
   return {
       v1::WaitRequest::descriptor()->file()->FindServiceByName("WaitQueues"),
-      {Unary<v1::WaitRequest, &Wait>("Wait"),
+      {Unary<v1::WaitRequest, &Wait, &AnswerWait>("Wait"),
        Unary<v1::WakeUpRequest, &WakeUp>("WakeUp"),
        Unary<v1::GetRequest, &Get>("Get"),
        Unary<v1::StoreRequest, &Store>("Store")},

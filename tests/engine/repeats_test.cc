@@ -23,8 +23,7 @@ namespace waitq::engine {
 namespace {
 
 // What the answer to a wait says: how it ended, and the word after it.
-KeptAnswer EncodeWait(Operation& operation, void* context) {
-  auto& ended = *static_cast<std::atomic<int>*>(context);
+KeptAnswer EncodeWait(Operation& operation, std::atomic<int>& ended) {
   ++ended;
   const auto& op = static_cast<const WaitOperation&>(operation);
   switch (op.ending()) {
@@ -81,6 +80,9 @@ class RepeatsTest : public EngineTest {
     EngineTest::TearDown();
   }
 
+  Repeat::Encode Encode() {
+    return [this](Operation& op) { return EncodeWait(op, ended_); };
+  }
   static RepeatKey KeyOf(const std::string& id) { return {id, "q", "Wait"}; }
 
   RepeatedCall& Call(const std::string& id, const WaitArgs& args,
@@ -91,8 +93,7 @@ class RepeatsTest : public EngineTest {
     auto begun = engine().repeats().Begin({.key = KeyOf(id),
                                            .fingerprint = fingerprint,
                                            .answer_bytes = 100,
-                                           .encode = &EncodeWait,
-                                           .context = &ended_},
+                                           .encode = Encode()},
                                           call.waiter);
     call.status = begun.status();
     if (!begun.ok()) return call;
@@ -102,7 +103,7 @@ class RepeatsTest : public EngineTest {
       auto op = MakeWait(args, call.repeat->home(), call.repeat->caller());
       const auto started = engine().Wait("q", op, args.sleep);
       if (*started == Started::kEnded) {
-        call.repeat->Answer(EncodeWait(*op, &ended_));
+        call.repeat->Answer(EncodeWait(*op, ended_));
       } else {
         call.repeat->Sleep(op);
       }
@@ -293,8 +294,7 @@ TEST_F(RepeatsTest, WhatIsToBeTriedAgainIsNotKept) {
     auto begun = engine().repeats().Begin({.key = KeyOf("x"),
                                            .fingerprint = 1,
                                            .answer_bytes = 1,
-                                           .encode = &EncodeWait,
-                                           .context = &ended_},
+                                           .encode = Encode()},
                                           call.waiter);
     ASSERT_TRUE(begun.ok());
     EXPECT_TRUE(begun->is_new);
@@ -308,7 +308,7 @@ TEST_F(RepeatsTest, WhatIsToBeTriedAgainIsNotKept) {
 
 TEST_F(RepeatsTest, ADetachedReaderIsPassedByToo) {
   struct Context {
-    static KeptAnswer Encode(Operation& operation, void*) {
+    static KeptAnswer Encode(Operation& operation) {
       auto& op = static_cast<ReadOperation&>(operation);
       if (op.ending() != Ending::kDone) {
         return {.status = MakeError(ECANCELED, "gone"), .bytes = {}};
@@ -322,8 +322,7 @@ TEST_F(RepeatsTest, ADetachedReaderIsPassedByToo) {
   const RepeatTable::Call read{.key = {"r", "p", "Read"},
                                .fingerprint = 1,
                                .answer_bytes = 100,
-                               .encode = &Context::Encode,
-                               .context = nullptr};
+                               .encode = &Context::Encode};
   call.repeat = engine().repeats().Begin(read, call.waiter)->repeat;
   auto op = MakeRef<ReadOperation>(10, nullptr, call.repeat->home(),
                                    call.repeat->caller(), TestCaller());
@@ -369,15 +368,14 @@ TEST(RepeatsStressTest, EachTokenIsTakenByOneCallHoweverOftenItComes) {
             {.key = {absl::StrCat("id", round), "q", "Wait"},
              .fingerprint = 1,
              .answer_bytes = 100,
-             .encode = &EncodeWait,
-             .context = &ended},
+             .encode = [&](Operation& op) { return EncodeWait(op, ended); }},
             call->waiter);
         ASSERT_TRUE(begun.ok());
         if (begun->is_new) {
           auto op = MakeWait({.condition = Equal(1), .then = Set(0)},
                              begun->repeat->home(), begun->repeat->caller());
           if (*engine.Wait("q", op, {}) == Started::kEnded) {
-            begun->repeat->Answer(EncodeWait(*op, &ended));
+            begun->repeat->Answer(EncodeWait(*op, ended));
           } else {
             begun->repeat->Sleep(op);
           }

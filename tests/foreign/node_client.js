@@ -403,6 +403,22 @@ group('Cancel', [], {
     equal((await t.get()).value, '1');
   },
 
+  async 'a repeated call is done once'(t) {
+    const request = {request_id: crypto.randomUUID()};
+    const first = await t.write('abc', request);
+    equal(await t.write('abc', request), first);
+    equal((await t.stat()).pipe.unread_bytes, '3');
+    await failure(t.write('other', request), Code.INVALID_ARGUMENT, 'EINVAL');
+    // The acknowledgement: after it the id is new.
+    const cancel = {...request, name: t.name, method: 'Pipes/Write'};
+    equal((await t.client.tasks.Cancel(cancel)).cancelled, true);
+    equal((await t.client.tasks.Cancel(cancel)).cancelled, false);
+    await t.write('other', request);
+    equal((await t.stat()).pipe.unread_bytes, '8');
+    await failure(t.write('x', {server_epoch: 1}),
+        Code.ABORTED, 'EOWNERDEAD');
+  },
+
   async 'a hold is accepted or read again'(t) {
     await t.write('abcdef');
     const held = await t.read({max_bytes: 4, hold: duration(30000)});

@@ -10,6 +10,7 @@ import itertools
 import threading
 import time
 import unittest
+import uuid
 
 import grpc
 from google.protobuf import descriptor_pb2, duration_pb2
@@ -850,6 +851,26 @@ class Pipes(Case):
         self.assertEqual(self.read(max_bytes=0).outcome, DONE)
         self.assertEqual(self.read(nonblock=True).outcome, WOULD_BLOCK)
         self.assertEqual(self.read(timeout=duration(0.05)).outcome, TIMED_OUT)
+
+    def test_a_repeated_call_is_done_once(self):
+        request = write_request(self.name, b"abc", request_id=str(uuid.uuid4()))
+        first = self.client.pipes.Write(request)
+        self.assertEqual(self.client.pipes.Write(request), first)
+        self.assertEqual(self.stat().pipe.unread_bytes, 3)
+        request.data = b"other"
+        self.assert_error(lambda: self.client.pipes.Write(request),
+                          Code.INVALID_ARGUMENT, "EINVAL")
+        # The acknowledgement: after it the id is new.
+        cancel = tasks_pb2.CancelRequest(
+            request_id=request.request_id, name=self.name,
+            method="Pipes/Write")
+        self.assertTrue(self.client.tasks.Cancel(cancel).cancelled)
+        self.assertFalse(self.client.tasks.Cancel(cancel).cancelled)
+        self.client.pipes.Write(request)
+        self.assertEqual(self.stat().pipe.unread_bytes, 8)
+        request.server_epoch = first.server_epoch - 1
+        self.assert_error(lambda: self.client.pipes.Write(request),
+                          Code.ABORTED, "EOWNERDEAD")
 
     def test_a_hold_is_accepted_or_read_again(self):
         self.write(b"abcdef")

@@ -175,6 +175,10 @@ class Client {
                       v1::ReleaseResponse* a) {
     return pipes_.Release(context, q, a);
   }
+  grpc::Status Invoke(grpc::ClientContext* context, const v1::CancelRequest& q,
+                      v1::CancelResponse* a) {
+    return tasks_.Cancel(context, q, a);
+  }
   grpc::Status Invoke(grpc::ClientContext* context, const v1::SignalRequest& q,
                       v1::SignalResponse* a) {
     return tasks_.Signal(context, q, a);
