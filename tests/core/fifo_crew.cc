@@ -61,8 +61,9 @@ bool FifoCrew::IsPossibleHere() {
   return possible;
 }
 
-FifoCrew::FifoCrew(FifoWorld* world) : world_(*world) {
-  for (int k = 0; k < kActors; ++k) {
+FifoCrew::FifoCrew(FifoWorld* world, int actors)
+    : world_(*world), actors_(static_cast<size_t>(actors)) {
+  for (int k = 0; k < actors; ++k) {
     actors_[k].buffer.resize(kMaxWrite);
     actors_[k].thread = std::thread([this, k] { Work(k); });
   }
@@ -164,13 +165,13 @@ bool FifoCrew::IsQuiet() {
   // there was a moment, between the two rounds, at which all slept. Nobody was
   // there who could wake one of them. One who waits for a lock does not count
   // as quiet here either: whoever holds it runs, or is about to.
-  std::array<std::string, kActors> times;
-  for (int k = 0; k < kActors; ++k) {
+  std::array<std::string, kActorsMax> times;
+  for (size_t k = 0; k < actors_.size(); ++k) {
     if (!actors_[k].busy()) continue;
     times[k] = ReadAll(actors_[k].times_fd);
     if (!IsOffProcessor(actors_[k].call_fd)) return false;
   }
-  for (int k = 0; k < kActors; ++k) {
+  for (size_t k = 0; k < actors_.size(); ++k) {
     if (times[k].empty()) continue;
     if (!IsInterruptible(actors_[k].state_fd)) return false;
     if (!IsOffProcessor(actors_[k].call_fd)) return false;
@@ -206,38 +207,26 @@ bool FifoCrew::MakesSense(const Step& step) const {
   }
 }
 
-std::string FifoCrew::Collect(Actor& actor) {
+void FifoCrew::Collect(Actor& actor, Outcome& outcome) {
   const Step& step = actor.step;
-  const Answer& answer = actor.answer;
+  const CallResult& answer = actor.answer;
   File& file = files_[step.file];
   --file.users;
   if (step.kind == Kind::kPoll && step.file2 >= 0) --files_[step.file2].users;
   if (step.kind == Kind::kOpen) file.is_open = answer.result == 0;
   if (step.kind == Kind::kClose) file.is_open = false;
-  std::string text = std::to_string(answer.result);
-  if (answer.sigpipe) text += " SIGPIPE";
+  outcome.answer = answer;
   if (step.kind == Kind::kRead && answer.result > 0) {
-    const std::string_view bytes(actor.buffer.data(),
-                                 static_cast<size_t>(answer.result));
-    char hash[32];
-    std::snprintf(hash, sizeof(hash), " bytes#%016zx",
-                  std::hash<std::string_view>{}(bytes));
-    text += hash;
+    outcome.bytes = {actor.buffer.data(), static_cast<size_t>(answer.result)};
   }
-  if (step.kind == Kind::kPoll && answer.result > 0) {
-    char events[64];
-    std::snprintf(events, sizeof(events), " events %#x %#x", answer.revents[0],
-                  answer.revents[1]);
-    text += events;
-  }
-  return text;
 }
 
-std::string FifoCrew::RunStep(const Step& step, size_t index) {
-  if (!MakesSense(step)) return "";
+std::vector<FifoCrew::Outcome> FifoCrew::Do(const Step& step, size_t index) {
+  std::vector<Outcome> outcomes;
+  if (!MakesSense(step)) return outcomes;
   Actor& actor = actors_[step.actor];
-  std::array<bool, kActors> was_busy;
-  for (int k = 0; k < kActors; ++k) was_busy[k] = actors_[k].busy();
+  std::array<bool, kActorsMax> was_busy = {};
+  for (size_t k = 0; k < actors_.size(); ++k) was_busy[k] = actors_[k].busy();
   if (step.kind == Kind::kSignal) {
     world_.Signal(step.actor, actor.tid, step.flags != 0);
   } else {
@@ -251,16 +240,42 @@ std::string FifoCrew::RunStep(const Step& step, size_t index) {
     actor.asked.notify_one();
   }
   AwaitQuiet();
-  std::string text;
-  for (int k = 0; k < kActors; ++k) {
+  for (size_t k = 0; k < actors_.size(); ++k) {
     if (!was_busy[k]) continue;
-    text += "  [" + std::to_string(k) + "] ";
-    if (actors_[k].busy()) {
-      text += "sleeps" + world_.Objection(k);
-    } else {
-      text += "returns " + Collect(actors_[k]);
-    }
+    outcomes.push_back({.actor = static_cast<int>(k),
+                        .step = actors_[k].step,
+                        .sleeps = actors_[k].busy(),
+                        .answer = {},
+                        .bytes = {}});
+    if (!actors_[k].busy()) Collect(actors_[k], outcomes.back());
   }
+  return outcomes;
+}
+
+std::string FifoCrew::Describe(const Outcome& outcome) {
+  std::string text = "  [" + std::to_string(outcome.actor) + "] ";
+  if (outcome.sleeps) return text + "sleeps" + world_.Objection(outcome.actor);
+  const CallResult& answer = outcome.answer;
+  text += "returns " + std::to_string(answer.result);
+  if (answer.sigpipe) text += " SIGPIPE";
+  if (!outcome.bytes.empty()) {
+    char hash[32];
+    std::snprintf(hash, sizeof(hash), " bytes#%016zx",
+                  std::hash<std::string_view>{}(outcome.bytes));
+    text += hash;
+  }
+  if (outcome.step.kind == Kind::kPoll && answer.result > 0) {
+    char events[64];
+    std::snprintf(events, sizeof(events), " events %#x %#x", answer.revents[0],
+                  answer.revents[1]);
+    text += events;
+  }
+  return text;
+}
+
+std::string FifoCrew::RunStep(const Step& step, size_t index) {
+  std::string text;
+  for (const Outcome& outcome : Do(step, index)) text += Describe(outcome);
   return text;
 }
 

@@ -5,7 +5,10 @@
 
 #include <array>
 #include <atomic>
+#include <cstddef>
+#include <deque>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <vector>
 
@@ -25,7 +28,8 @@ struct Trace {
 // One thread for each actor, for one world.
 class FifoCrew {
  public:
-  explicit FifoCrew(FifoWorld* world);
+  // Of up to kActorsMax.
+  explicit FifoCrew(FifoWorld* world, int actors = kActors);
   ~FifoCrew();
 
   // Whether this machine can tell who sleeps.
@@ -35,6 +39,17 @@ class FifoCrew {
   // steps are appended to the script's. After each step all threads have
   // returned or sleep, for nobody but a further step to wake.
   Trace Run(const Script& script);
+
+  // Of an actor that was in a call, or has begun one.
+  struct Outcome {
+    int actor;
+    Step step;  // its call
+    bool sleeps;
+    CallResult answer;       // if it has returned
+    std::string_view bytes;  // that it has read, until its next call
+  };
+  // One step, as those of Run(). Nothing of a step that makes no sense.
+  std::vector<Outcome> Do(const Step& step, size_t index);
 
   // The appended steps, for printing.
   static Script Ending();
@@ -58,7 +73,7 @@ class FifoCrew {
     std::atomic<int> done = 0;
     Step step;
     size_t index = 0;
-    Answer answer;
+    CallResult answer;
     std::string buffer;
 
     bool busy() const { return asked != done; }
@@ -75,11 +90,12 @@ class FifoCrew {
   // Until nobody runs, and so nobody can be woken.
   void AwaitQuiet();
   bool IsQuiet();
-  std::string Collect(Actor& actor);
+  void Collect(Actor& actor, Outcome& outcome);
+  std::string Describe(const Outcome& outcome);
 
   FifoWorld& world_;
-  std::array<Actor, kActors> actors_;
-  std::array<File, kFiles> files_;
+  std::deque<Actor> actors_;
+  std::array<File, kFilesMax> files_;
 };
 
 }  // namespace waitq::test

@@ -3,8 +3,6 @@
 //   bazel test --test_env=WAITQ_SEED=7 ...  begins with that script
 //   bazel test --test_env=WAITQ_LONG=1 ...  ten times as many
 
-#include <sys/utsname.h>
-
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
@@ -20,17 +18,6 @@
 
 namespace waitq::test {
 namespace {
-
-// Before 6.14 a read from a full pipe that frees no slot wakes a writer all the
-// same, who then goes to the end of the line: others are served first.
-bool KernelKeepsWritersInLine() {
-  utsname name;
-  int major = 0;
-  int minor = 0;
-  if (uname(&name) != 0) return false;
-  if (std::sscanf(name.release, "%d.%d", &major, &minor) != 2) return false;
-  return major > 6 || (major == 6 && minor >= 14);
-}
 
 class FifoDifferentialTest : public testing::Test {
  protected:
@@ -129,7 +116,7 @@ TEST_F(FifoDifferentialTest, EveryScriptEndsAsOnTheMachinesOwnFifo) {
     std::fprintf(stderr, "another result so far: WAITQ_SEED=%llu\n",
                  static_cast<unsigned long long>(own_seed));
     if (RealDoes(script, ours, kReruns)) continue;
-    const Script shrunk = Shrink(
+    const Script shrunk = Shrink<Script>(
         script, [this](const Script& less) { return Differs(less, 50); });
     FAIL() << "the kernel does not do what we do: WAITQ_SEED=" << own_seed
            << "\n"

@@ -29,10 +29,10 @@ class OurFifoWorld final : public FifoWorld {
     tasks_[actor] = &task;
   }
 
-  Answer Do(const Step& step, size_t index, char* buffer) override {
+  CallResult Do(const Step& step, size_t index, char* buffer) override {
     ThreadTask& task = Task::Current();
     for (;;) {
-      Answer answer = DoOnce(step, index, buffer);
+      CallResult answer = DoOnce(step, index, buffer);
       const SignalSet signals = TakeSignals(task);
       answer.sigpipe = signals.Has(SIGPIPE);
       if (answer.result == -kErestartsys) {
@@ -80,8 +80,8 @@ class OurFifoWorld final : public FifoWorld {
     return taken;
   }
 
-  Answer DoOnce(const Step& step, size_t index, char* buffer) {
-    Answer answer;
+  CallResult DoOnce(const Step& step, size_t index, char* buffer) {
+    CallResult answer;
     FifoFile& file = files_[step.file];
     switch (step.kind) {
       case Step::Kind::kOpen:

@@ -4,11 +4,13 @@
 #include <poll.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/utsname.h>
 #include <unistd.h>
 
 #include <array>
 #include <cerrno>
 #include <csignal>
+#include <cstdio>
 #include <ctime>
 
 #include "core/check.h"
@@ -54,8 +56,8 @@ class RealFifoWorld final : public FifoWorld {
     pthread_sigmask(SIG_BLOCK, &pipe, nullptr);
   }
 
-  Answer Do(const Step& step, size_t index, char* buffer) override {
-    Answer answer;
+  CallResult Do(const Step& step, size_t index, char* buffer) override {
+    CallResult answer;
     int& fd = fds_[step.file];
     switch (step.kind) {
       case Step::Kind::kOpen:
@@ -103,7 +105,7 @@ class RealFifoWorld final : public FifoWorld {
            ((flags & Fifo::kNonblock) != 0 ? O_NONBLOCK : 0);
   }
 
-  void Poll(const Step& step, Answer& answer) {
+  void Poll(const Step& step, CallResult& answer) {
     pollfd asked[2] = {{fds_[step.file], static_cast<int16_t>(step.flags), 0},
                        {-1, static_cast<int16_t>(step.flags), 0}};
     if (step.file2 >= 0) asked[1].fd = fds_[step.file2];
@@ -116,10 +118,19 @@ class RealFifoWorld final : public FifoWorld {
   }
 
   const std::string path_;
-  std::array<int, kFiles> fds_ = {-1, -1, -1, -1};
+  std::array<int, kFilesMax> fds_ = {-1, -1, -1, -1, -1, -1};
 };
 
 }  // namespace
+
+bool KernelKeepsWritersInLine() {
+  utsname name;
+  int major = 0;
+  int minor = 0;
+  if (uname(&name) != 0) return false;
+  if (std::sscanf(name.release, "%d.%d", &major, &minor) != 2) return false;
+  return major > 6 || (major == 6 && minor >= 14);
+}
 
 std::unique_ptr<FifoWorld> MakeRealFifoWorld(const std::string& path) {
   return std::make_unique<RealFifoWorld>(path);

@@ -164,30 +164,6 @@ Script RandomScript(uint64_t seed) {
   return script;
 }
 
-Script Shrink(Script script, const std::function<bool(const Script&)>& fails) {
-  // Longer pieces first; then the same again, as long as anything goes.
-  for (size_t piece = std::max<size_t>(script.size() / 2, 1);;) {
-    bool dropped = false;
-    for (size_t from = 0; from < script.size();) {
-      Script less = script;
-      const auto first = less.begin() + static_cast<ptrdiff_t>(from);
-      less.erase(first, first + static_cast<ptrdiff_t>(
-                                    std::min(piece, script.size() - from)));
-      if (fails(less)) {
-        script = std::move(less);
-        dropped = true;
-      } else {
-        from += piece;
-      }
-    }
-    if (piece > 1) {
-      piece /= 2;
-    } else if (!dropped) {
-      return script;
-    }
-  }
-}
-
 std::string_view BytesOf(size_t step, size_t n) {
   // One long noise, and each step begins elsewhere in it.
   static const std::string* const noise = [] {

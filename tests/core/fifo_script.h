@@ -4,11 +4,13 @@
 #ifndef WAITQ_TESTS_CORE_FIFO_SCRIPT_H_
 #define WAITQ_TESTS_CORE_FIFO_SCRIPT_H_
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "tests/support/random.h"
@@ -53,8 +55,31 @@ std::string ToString(const Step& step);
 // With habits of its own: sizes, kinds of steps, how often it does not block.
 Script RandomScript(uint64_t seed);
 
-// `script` without what it also fails without.
-Script Shrink(Script script, const std::function<bool(const Script&)>& fails);
+// `script`, a vector of steps of any kind, without what it also fails without.
+template <class Steps>
+Steps Shrink(Steps script, const std::function<bool(const Steps&)>& fails) {
+  // Longer pieces first; then the same again, as long as anything goes.
+  for (size_t piece = std::max<size_t>(script.size() / 2, 1);;) {
+    bool dropped = false;
+    for (size_t from = 0; from < script.size();) {
+      Steps less = script;
+      const auto first = less.begin() + static_cast<ptrdiff_t>(from);
+      less.erase(first, first + static_cast<ptrdiff_t>(
+                                    std::min(piece, script.size() - from)));
+      if (fails(less)) {
+        script = std::move(less);
+        dropped = true;
+      } else {
+        from += piece;
+      }
+    }
+    if (piece > 1) {
+      piece /= 2;
+    } else if (!dropped) {
+      return script;
+    }
+  }
+}
 
 // The bytes that the `step`-th step writes: others for each step and at each
 // place. kMaxWrite at most.

@@ -14,8 +14,12 @@
 
 namespace waitq::test {
 
+// The real one has a few more than scripts use, for who drives it otherwise.
+inline constexpr int kActorsMax = kActors + 1;
+inline constexpr int kFilesMax = kFiles + 2;
+
 // What a call returned.
-struct Answer {
+struct CallResult {
   int64_t result = 0;  // a count, or a negative errno: -EINTR for a signal
   bool sigpipe = false;
   uint32_t revents[2] = {0, 0};
@@ -30,7 +34,7 @@ class FifoWorld {
   virtual void Enter(int actor) = 0;
   // In the actor's thread: one step of a script, its `index`-th; sleeps as the
   // call does. Bytes that are read go to `buffer`.
-  virtual Answer Do(const Step& step, size_t index, char* buffer) = 0;
+  virtual CallResult Do(const Step& step, size_t index, char* buffer) = 0;
   // To an actor that sleeps in Do(), whose thread is `tid`. `restart`: the call
   // is to begin anew, if it can.
   virtual void Signal(int actor, pid_t tid, bool restart) = 0;
@@ -39,6 +43,10 @@ class FifoWorld {
   // When nobody has it open any more: what is left, or nothing.
   virtual std::string Remains() = 0;
 };
+
+// Before 6.14 a read from a full pipe that frees no slot wakes a writer all the
+// same, who then goes to the end of the line: others are served first.
+bool KernelKeepsWritersInLine();
 
 // The machine's kernel, with a FIFO at `path`.
 std::unique_ptr<FifoWorld> MakeRealFifoWorld(const std::string& path);
