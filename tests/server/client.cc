@@ -5,7 +5,6 @@
 #include "grpcpp/generic/generic_stub.h"
 
 namespace waitq::test {
-namespace {
 
 std::string BytesOf(const grpc::ByteBuffer& buffer) {
   std::vector<grpc::Slice> slices;
@@ -16,6 +15,8 @@ std::string BytesOf(const grpc::ByteBuffer& buffer) {
   }
   return bytes;
 }
+
+namespace {
 
 // Waits for the one thing that is under way; whether it went well.
 bool Done(grpc::CompletionQueue& queue) {

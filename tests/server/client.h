@@ -389,6 +389,8 @@ class WriteStream
 
 // --- Bytes -------------------------------------------------------------------
 
+std::string BytesOf(const grpc::ByteBuffer& buffer);
+
 // Sends one message, as bytes, to a method of any kind
 // ("/waitq.v1.Tasks/List"), closes the request side, and waits for the end. In
 // `response`, if given, come the bytes of the last response.

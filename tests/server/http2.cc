@@ -3,6 +3,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <cstddef>
 
 #include "tests/server/wire.h"
@@ -36,7 +37,7 @@ void AppendString(const std::string& text, std::string& to) {
 }  // namespace
 
 std::string Http2Preface() {
-  return "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" +
+  return kHttp2Magic +
          ToBytes(Http2Frame{.type = Http2Frame::kSettings, .payload = ""});
 }
 
@@ -128,6 +129,16 @@ bool Http2Connection::AwaitEndOf(uint32_t stream) {
     if (may_end && (frame->flags & Http2Frame::kEndStream) != 0) return true;
   }
   return false;
+}
+
+bool Http2Connection::Close() {
+  shutdown(fd_, SHUT_WR);
+  char bytes[4096];
+  ssize_t got;
+  do {
+    got = recv(fd_, bytes, sizeof bytes, 0);
+  } while (got > 0);
+  return got == 0 || errno == ECONNRESET;
 }
 
 }  // namespace waitq::test

@@ -15,8 +15,10 @@ struct Http2Frame {
   enum Type : uint8_t {
     kData = 0,
     kHeaders = 1,
+    kPriority = 2,
     kRstStream = 3,
     kSettings = 4,
+    kPushPromise = 5,
     kPing = 6,
     kGoAway = 7,
     kWindowUpdate = 8,
@@ -31,6 +33,8 @@ struct Http2Frame {
   std::string payload;
 };
 
+// The first bytes of every connection.
+inline constexpr char kHttp2Magic[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 // Bytes that begin a connection, with no settings of its own.
 std::string Http2Preface();
 std::string ToBytes(const Http2Frame& frame);
@@ -57,6 +61,9 @@ class Http2Connection {
   std::optional<Http2Frame> Next();
   // Reads on until the stream is over. False if the connection is before.
   bool AwaitEndOf(uint32_t stream);
+  // Says that no more comes, and reads on until the server closes, too. False
+  // if it does not.
+  bool Close();
 
  private:
   bool ReadExactly(char* bytes, size_t n);

@@ -1,0 +1,78 @@
+// Requests that no client of ours would send, for every method of every
+// service: made from the descriptors, with values at and beyond the edges, and
+// then, some of them, damaged as bytes.
+
+#ifndef WAITQ_TESTS_SERVER_HOSTILE_REQUESTS_H_
+#define WAITQ_TESTS_SERVER_HOSTILE_REQUESTS_H_
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "google/protobuf/descriptor.h"
+#include "google/protobuf/message.h"
+#include "tests/support/random.h"
+
+namespace waitq::test {
+
+// All methods of all services, and how gRPC names one.
+std::vector<const google::protobuf::MethodDescriptor*> AllMethods();
+std::string PathOf(const google::protobuf::MethodDescriptor& method);
+
+// Many requests are good ones, or nearly: those get deep. They share few names,
+// so that they meet.
+//
+// The same for the same seed, and the same Learn()s.
+// Thread safety: none.
+class HostileRequests {
+ public:
+  explicit HostileRequests(uint64_t seed);
+
+  const google::protobuf::MethodDescriptor& Method();
+  // The messages of one call: mostly one, of a stream some, that open it first;
+  // but also none, too many, or the wrong ones.
+  std::vector<std::string> Messages(
+      const google::protobuf::MethodDescriptor& method);
+
+  // Something that a server has answered: its numbers (ids of tasks and holds,
+  // offsets) and tokens may be used in what comes.
+  void Learn(const google::protobuf::Message& response);
+
+  Random& random() { return random_; }
+
+ private:
+  using Field = google::protobuf::FieldDescriptor;
+
+  // With `tame`, only what the rules allow, more or less; timeouts and sizes
+  // are small.
+  void Fill(google::protobuf::Message& message, bool tame);
+  void FillField(google::protobuf::Message& message, const Field& field,
+                 bool tame);
+  // Which field of a oneof is set, if one is.
+  const Field* Choose(const google::protobuf::OneofDescriptor& oneof,
+                      bool tame);
+  std::string OneMessage(const google::protobuf::Descriptor& type, bool tame,
+                         int index);
+  std::string Text(const Field& field, bool tame);
+  int64_t Signed(const Field& field, bool tame);
+  uint64_t Number(bool tame);
+  std::string Bytes(bool tame);
+  void Damage(std::string& bytes);
+
+  Random random_;
+  const std::vector<const google::protobuf::MethodDescriptor*> methods_;
+  // The message's place in its stream: `open` comes first.
+  int index_ = 0;
+  // Learned: the last ones.
+  std::array<uint64_t, 32> numbers_ = {};
+  size_t learned_ = 0;
+  std::array<uint64_t, 32> ids_ = {};
+  size_t learned_ids_ = 0;
+  std::string token_;
+};
+
+}  // namespace waitq::test
+
+#endif  // WAITQ_TESTS_SERVER_HOSTILE_REQUESTS_H_
