@@ -369,6 +369,8 @@ struct TaskInfo {
   // 0 is the next in line.
   uint64_t place = 0;
   bool exclusive = false;
+  // Its caller has gone, and may come back with the same request id.
+  bool detached = false;
 };
 
 }  // namespace waitq

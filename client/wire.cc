@@ -246,6 +246,7 @@ v1::Task ToWire(const TaskInfo& task) {
   }
   wire.set_place(task.place);
   wire.set_exclusive(task.exclusive);
+  wire.set_detached(task.detached);
   return wire;
 }
 
@@ -308,6 +309,7 @@ TaskInfo FromWire(const v1::Task& task) {
   info.remaining = RemainingOf(task);
   info.place = task.place();
   info.exclusive = task.exclusive();
+  info.detached = task.detached();
   return info;
 }
 

@@ -138,7 +138,9 @@ void AddPs(CLI::App& app, Command& command) {
   AddParsed(*ps, "NAME", *name, ParseName, "Only those on this object");
   ps->footer(
       "STATE is S (any signal ends the sleep), K (only TERM and KILL) or D\n"
-      "(none). PLACE 0 is the next in line.\n"
+      "(none), and d behind it if the caller has gone but may come back. PLACE "
+      "0\n"
+      "is the next in line.\n"
       "Example: waitq ps jobs");
   ps->callback([name, &command] {
     command = [name](Environment& e) {

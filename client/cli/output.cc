@@ -209,7 +209,9 @@ std::string TaskTable(const std::vector<TaskInfo>& tasks) {
                             "CONDITION", "CALLER", "PEER"}};
   for (const TaskInfo& task : tasks) {
     rows.push_back(
-        {absl::StrCat(task.id), StateLetter(task.state), Short(task.age),
+        {absl::StrCat(task.id),
+         absl::StrCat(StateLetter(task.state), task.detached ? "d" : ""),
+         Short(task.age),
          task.remaining.has_value() ? Short(*task.remaining) : "-",
          absl::StrCat(task.place), Plain(task.object), Plain(task.condition),
          task.caller.empty() ? "-" : Plain(task.caller), Plain(task.peer)});

@@ -432,6 +432,7 @@ void Object::DescribeSleepers(const std::vector<uint64_t>& ids,
       }
       info.place = place;
       info.exclusive = op.exclusive();
+      info.detached = op.detached_;
     }
   }
 }

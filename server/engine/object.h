@@ -80,6 +80,7 @@ struct TaskInfo {
   std::optional<absl::Duration> remaining;
   uint64_t place;
   bool exclusive;
+  bool detached;
 };
 
 // What Start() did with an operation.

@@ -31,6 +31,9 @@ constexpr uint64_t kEdges[] = {0,          1,           2,
                                1ULL << 63, UINT64_MAX,  UINT64_MAX - 1};
 
 // What bad_request_test.cc tries one by one, and worse.
+const std::string kMethods[] = {"WaitQueues/Wait", "Pipes/Read", "Pipes/Write",
+                                "Completions/Wait", "Objects/Create"};
+
 const std::string kBadTexts[] = {"",
                                  " ",
                                  "a b",
@@ -185,6 +188,8 @@ void HostileRequests::FillField(Message& message, const FieldDescriptor& field,
                                 bool tame) {
   const auto& reflection = *message.GetReflection();
   const bool is_id = field.name() == "id" || field.name() == "hold_id";
+  // Another one ends the call before it has begun.
+  if (field.name() == "server_epoch" && !random_.OneIn(50)) return;
   switch (field.cpp_type()) {
     case FieldDescriptor::CPPTYPE_BOOL:
       return reflection.SetBool(&message, &field, random_.OneIn(2));
@@ -228,6 +233,14 @@ void HostileRequests::FillField(Message& message, const FieldDescriptor& field,
 std::string HostileRequests::Text(const FieldDescriptor& field, bool tame) {
   if (!tame && random_.OneIn(3)) return OneOf(kBadTexts, random_);
   if (field.name() == "page_token") return random_.OneIn(2) ? token_ : "";
+  // Few, so that they meet.
+  if (field.name() == "request_id") {
+    return absl::StrCat("00000000-0000-4000-8000-00000000000",
+                        random_.Below(4));
+  }
+  if (field.name() == "method") {
+    return OneOf(kMethods, random_);
+  }
   if (field.name() == "caller") return random_.OneIn(2) ? "fuzz" : "";
   if (field.name() == "prefix") return random_.OneIn(2) ? "a/" : "";
   // Few, of each kind of object.

@@ -56,6 +56,7 @@ const std::map<std::string, grpc::StatusCode> kCodes = {
     {"ENOSPC", grpc::StatusCode::RESOURCE_EXHAUSTED},
     {"EINTR", grpc::StatusCode::ABORTED},
     {"EIDRM", grpc::StatusCode::ABORTED},
+    {"EOWNERDEAD", grpc::StatusCode::ABORTED},
     {"ECANCELED", grpc::StatusCode::CANCELLED},
     {"ESHUTDOWN", grpc::StatusCode::UNAVAILABLE},
 };
@@ -92,19 +93,25 @@ const std::map<std::string, std::set<std::string>> kReasons = [] {
       {"waitq.v1.Objects.Remove", {"EINVAL", "EMSGSIZE", "ENOENT", "EBUSY"}},
       {"waitq.v1.Tasks.List", {"EINVAL", "EMSGSIZE"}},
       {"waitq.v1.Tasks.Signal", {"EINVAL", "EMSGSIZE", "ESRCH"}},
+      {"waitq.v1.Tasks.Cancel", {"EINVAL", "EMSGSIZE"}},
   };
 }();
 
 // What speaks against how a call has ended; "" if nothing does.
 std::string Objection(const ByteCall& call, bool draining) {
   const grpc::Status& status = call.status;
-  const bool ends_itself = call.cancels || call.deadline.has_value();
+  // Also if another with its id comes, or cancels it.
+  const bool has_id =
+      call.method->input_type()->FindFieldByName("server_epoch") != nullptr;
+  const bool ends_itself = call.cancels || call.deadline.has_value() || has_id;
+  const std::set<std::string> of_ids = {"EOWNERDEAD", "ECANCELED", "ENOSPC"};
   if (const auto info = ParseErrorInfo(status)) {
     const auto code = kCodes.find(info->reason);
     if (code == kCodes.end()) return "an unknown reason";
     if (code->second != status.error_code()) return "another code's reason";
     if (info->reason == "ECANCELED" && !ends_itself) return "nobody has gone";
     if (draining && info->reason == "ESHUTDOWN") return "";
+    if (has_id && of_ids.count(info->reason) > 0) return "";
     const bool listed =
         kReasons.at(call.method->full_name()).count(info->reason) > 0;
     return listed ? "" : "a reason that the proto does not list";
@@ -187,7 +194,8 @@ class RequestFuzzTest : public EverywhereTest {
 
   void Check(const ByteCall& call, HostileRequests& requests);
   // Of what the calls have left, when they are over: "" if nothing speaks
-  // against it. Who sleeps or is open, but for writes that run on.
+  // against it. Who sleeps or is open, but for writes that run on and calls
+  // that may come again.
   std::string OpenOrAsleep();
   // What cannot be removed.
   std::string Left();
@@ -284,7 +292,7 @@ std::string RequestFuzzTest::OpenOrAsleep() {
   for (const v1::Task& task : Sleepers()) {
     if (task.state() == v1::SLEEP_UNINTERRUPTIBLE) {
       ++run_on;
-    } else {
+    } else if (!task.detached()) {  // those wait for a repeat, for a while
       absl::StrAppend(&text, "asleep: ", task.ShortDebugString(), "\n");
     }
   }
