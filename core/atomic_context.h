@@ -1,7 +1,8 @@
-// Where a thread must not sleep: in a wake function.
+// Where a thread must not sleep: in a wake function, with a spin lock held.
 //
 // A wake function runs under its queue's lock. A sleep in it would keep every
-// waker and sleeper of that queue out, and could wait for itself.
+// waker and sleeper of that queue out, and could wait for itself. The kernel's
+// preempt_count(), as far as sleeping goes.
 
 #ifndef WAITQ_CORE_ATOMIC_CONTEXT_H_
 #define WAITQ_CORE_ATOMIC_CONTEXT_H_
@@ -11,7 +12,8 @@ namespace internal {
 inline thread_local int atomic_depth = 0;
 }  // namespace internal
 
-// While one lives, its thread must not sleep. They nest.
+// While one lives, its thread must not sleep. They nest. Also for regions of
+// one's own: local_irq_disable(), non_block_start().
 class AtomicContext {
  public:
   AtomicContext() { ++internal::atomic_depth; }

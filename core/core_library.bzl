@@ -1,7 +1,8 @@
 """core_library(): a library of core, in two builds.
 
 `name` is the one to use. `name_hooked`, for tests only, is the same with pause
-hooks (core/pause.h): a binary has the one or the other, all of it.
+hooks (core/pause.h): a binary has the one or the other, all of it; with both it
+does not link (core/pause.cc).
 """
 
 def core_library(name, deps = [], own_deps = [], **kwargs):

@@ -130,7 +130,8 @@ void CpuRelax() {
 }  // namespace
 
 void ThreadTask::Schedule() {
-  WAITQ_CHECK(!InAtomicContext(), "a thread sleeps in a wake function");
+  WAITQ_CHECK(!InAtomicContext(),
+              "a thread sleeps in a wake function, or with a spin lock held");
   Pause(PausePoint::kBeforeSleep);
   const TaskState state = state_.load(std::memory_order_seq_cst);
   // Closes the race of a signal between the last look at signals and this

@@ -184,7 +184,7 @@ class alignas(64) ThreadTask : public Task {
 
   // schedule(): sleeps until the state is running. Returns at once if it is
   // already, or if a signal is pending that the state admits. A check failure
-  // in a wake function (core/atomic_context.h).
+  // in a wake function or with a spin lock held (core/atomic_context.h).
   void Schedule();
 
   // The same, but at the latest until `deadline`; the state is then running.

@@ -40,7 +40,6 @@
 #include <cerrno>
 
 #include "absl/time/time.h"
-#include "core/mutex.h"
 #include "core/task.h"
 #include "core/wait_queue.h"
 
@@ -287,7 +286,7 @@ void WaitEventExclusiveCmd(WaitQueue& queue, Condition&& condition,
 }
 
 // --- With the condition under the queue's own lock ---------------------------
-// queue.mutex() is held at entry, in each test of the condition and at return,
+// queue.lock() is held at entry, in each test of the condition and at return,
 // and let go of during the sleep. Wake with WakeUpLocked(). Both forms queue
 // last: a sleeper that is not exclusive but stands behind one that is may be
 // missed by a wake-up.
@@ -299,7 +298,7 @@ namespace internal {
 template <class Condition>
 int WaitEventLocked(WaitQueue& queue, uint32_t entry_flags,
                     Condition&& condition)
-    ABSL_EXCLUSIVE_LOCKS_REQUIRED(queue.mutex()) {
+    ABSL_EXCLUSIVE_LOCKS_REQUIRED(queue.lock()) {
   ThreadTask& task = Task::Current();
   WaitEntry entry(&task, &AutoremoveWakeFunction, entry_flags);
   int result = 0;
@@ -310,9 +309,9 @@ int WaitEventLocked(WaitQueue& queue, uint32_t entry_flags,
       result = -kErestartsys;
       break;
     }
-    queue.mutex().Unlock();
+    queue.lock().Unlock();
     task.Schedule();
-    queue.mutex().Lock();
+    queue.lock().Lock();
   }
   WaitList::Remove(entry);
   task.SetRunning();
@@ -325,7 +324,7 @@ int WaitEventLocked(WaitQueue& queue, uint32_t entry_flags,
 template <class Condition>
 [[nodiscard]] int WaitEventInterruptibleLocked(WaitQueue& queue,
                                                Condition&& condition)
-    ABSL_EXCLUSIVE_LOCKS_REQUIRED(queue.mutex()) {
+    ABSL_EXCLUSIVE_LOCKS_REQUIRED(queue.lock()) {
   return internal::WaitEventLocked(queue, 0, condition);
 }
 
@@ -333,7 +332,7 @@ template <class Condition>
 template <class Condition>
 [[nodiscard]] int WaitEventInterruptibleExclusiveLocked(WaitQueue& queue,
                                                         Condition&& condition)
-    ABSL_EXCLUSIVE_LOCKS_REQUIRED(queue.mutex()) {
+    ABSL_EXCLUSIVE_LOCKS_REQUIRED(queue.lock()) {
   return internal::WaitEventLocked(queue, WaitEntry::kExclusive, condition);
 }
 

@@ -25,7 +25,7 @@ inline constexpr int kWakeSync = 0x10;  // the waker is about to sleep: a hint
 //   < 0: stop the walk; this entry was not woken
 //     0: not woken (wrong state, condition false, key that does not match)
 //   > 0: woken; if the entry is exclusive it uses up one of the walk's `nr`
-// To wake its own queue is a deadlock.
+// To wake its own queue is a check failure (core/spin_lock.h).
 using WakeFunction = int (*)(WaitEntry& entry, TaskState mode, int wake_flags,
                              void* key);
 

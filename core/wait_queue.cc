@@ -22,24 +22,24 @@ void ClearFlag(WaitEntry& entry, uint32_t flag) {
 // --- Adding and removing -----------------------------------------------------
 
 void WaitQueue::Add(WaitEntry& entry) {
-  MutexLock lock(&mu_);
+  SpinLockGuard guard(&lock_);
   ClearFlag(entry, WaitEntry::kExclusive);
   list_.AddHead(entry);
 }
 
 void WaitQueue::AddExclusive(WaitEntry& entry) {
-  MutexLock lock(&mu_);
+  SpinLockGuard guard(&lock_);
   AddTailExclusiveLocked(entry);
 }
 
 void WaitQueue::AddPriority(WaitEntry& entry) {
-  MutexLock lock(&mu_);
+  SpinLockGuard guard(&lock_);
   SetFlag(entry, WaitEntry::kPriority);
   list_.AddHead(entry);
 }
 
 int WaitQueue::AddPriorityExclusive(WaitEntry& entry) {
-  MutexLock lock(&mu_);
+  SpinLockGuard guard(&lock_);
   WAITQ_CHECK(!entry.queued(), "a wait entry is queued twice");
   SetFlag(entry, WaitEntry::kExclusive | WaitEntry::kPriority);
   const WaitEntry* const first = list_.First();
@@ -65,7 +65,7 @@ void WaitQueue::AddTailExclusiveLocked(WaitEntry& entry) {
 }
 
 void WaitQueue::Remove(WaitEntry& entry) {
-  MutexLock lock(&mu_);
+  SpinLockGuard guard(&lock_);
   WaitList::Remove(entry);
   WaitList::SetNull(entry);
 }
@@ -74,7 +74,7 @@ void WaitQueue::Remove(WaitEntry& entry) {
 
 bool WaitQueue::WakeUpPollfree() {
   const WakeBatch let_go_unlocked;
-  MutexLock lock(&mu_);
+  SpinLockGuard guard(&lock_);
   WakeLocked(kNormal, 0, 0, PollKey(kPollHup | kPollFree));
   return list_.empty();
 }
@@ -98,7 +98,7 @@ void WaitQueue::PrepareToWait(WaitEntry& entry, TaskState state) {
   CheckMayPrepare(entry);
   Pause(PausePoint::kBeforeEnqueue);
   {
-    MutexLock lock(&mu_);
+    SpinLockGuard guard(&lock_);
     ClearFlag(entry, WaitEntry::kExclusive);
     if (!entry.queued()) list_.AddHead(entry);
     entry.task()->SetState(state);
@@ -111,7 +111,7 @@ bool WaitQueue::PrepareToWaitExclusive(WaitEntry& entry, TaskState state) {
   Pause(PausePoint::kBeforeEnqueue);
   bool was_empty = false;
   {
-    MutexLock lock(&mu_);
+    SpinLockGuard guard(&lock_);
     SetFlag(entry, WaitEntry::kExclusive);
     if (!entry.queued()) {
       was_empty = list_.empty();
@@ -127,7 +127,7 @@ int WaitQueue::PrepareToWaitEvent(WaitEntry& entry, TaskState state) {
   CheckMayPrepare(entry);
   Pause(PausePoint::kBeforeEnqueue);
   {
-    MutexLock lock(&mu_);
+    SpinLockGuard guard(&lock_);
     // Under the lock, together with the unlinking: a wake that had chosen this
     // entry is over, so the caller's last test sees its condition; a wake that
     // comes later cannot choose the entry, and takes the next one. Otherwise an
@@ -150,7 +150,7 @@ void WaitQueue::FinishWait(WaitEntry& entry) {
   // A waker that has woken us but not yet unlinked the entry is still under
   // the lock, which then keeps us here until it has left the entry alone.
   if (WaitList::UnlinkedCarefully(entry)) return;
-  MutexLock lock(&mu_);
+  SpinLockGuard guard(&lock_);
   WaitList::Remove(entry);
 }
 

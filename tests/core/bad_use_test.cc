@@ -6,6 +6,7 @@
 
 #include "core/completion.h"
 #include "core/fifo.h"
+#include "core/spin_lock.h"
 #include "core/task.h"
 #include "core/wait_event.h"
 #include "core/wait_list.h"
@@ -117,6 +118,42 @@ TEST_F(BadUseDeathTest, NobodySleepsInAWakeFunction) {
     WaitEntry entry(&Task::Current(), wake);
     queue.Add(entry);
     EXPECT_DEATH(queue.WakeUp(), "a thread sleeps in a wake function");
+    queue.Remove(entry);
+  }
+}
+
+TEST_F(BadUseDeathTest, NobodySleepsWithASpinLockHeld) {
+  EXPECT_DEATH(
+      {
+        SpinLock lock;
+        SpinLockGuard guard(&lock);
+        Task::Current().Schedule();
+      },
+      "a thread sleeps in a wake function, or with a spin lock held");
+}
+
+// --- Waking one's own queue --------------------------------------------------
+
+WaitQueue* own_queue = nullptr;
+
+int WakeOwnQueue(WaitEntry&, TaskState, int, void*) {
+  own_queue->WakeUp();
+  return 0;
+}
+
+int LeaveOwnQueue(WaitEntry& entry, TaskState, int, void*) {
+  own_queue->Remove(entry);
+  return 0;
+}
+
+// Otherwise it would hang, and nobody could say why.
+TEST_F(BadUseDeathTest, AWakeFunctionDoesNotLockItsOwnQueue) {
+  for (const WakeFunction wake : {&WakeOwnQueue, &LeaveOwnQueue}) {
+    WaitQueue queue;
+    own_queue = &queue;
+    WaitEntry entry(&Task::Current(), wake);
+    queue.Add(entry);
+    EXPECT_DEATH(queue.WakeUp(), "a thread takes a spin lock that it has");
     queue.Remove(entry);
   }
 }

@@ -10,8 +10,8 @@
 #include <utility>
 
 #include "absl/time/time.h"
-#include "core/mutex.h"
 #include "core/poll_events.h"
+#include "core/spin_lock.h"
 #include "core/task.h"
 #include "core/wait_event.h"
 #include "core/wait_queue.h"
@@ -113,12 +113,12 @@ class TokenWorld final : public World {
         // Not exclusive, and last: behind exclusive ones it may be missed.
         if (exclusive_) return TakeWoken(t);
         t.locked = true;
-        MutexLock lock(&queue_.mutex());
+        SpinLockGuard guard(&queue_.lock());
         return CheckUntimed(t, WaitEventInterruptibleLocked(queue_, take));
       }
       case 6: {
         t.locked = true;
-        MutexLock lock(&queue_.mutex());
+        SpinLockGuard guard(&queue_.lock());
         return CheckUntimed(
             t, WaitEventInterruptibleExclusiveLocked(queue_, take));
       }
@@ -293,7 +293,7 @@ class TokenWorld final : public World {
 
   void PostOne() {
     if (!only_interruptible_ && OneIn(8)) {
-      MutexLock lock(&queue_.mutex());
+      SpinLockGuard guard(&queue_.lock());
       AddTokens(1);
       queue_.WakeUpLocked();
       return;

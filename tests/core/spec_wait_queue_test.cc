@@ -7,8 +7,8 @@
 #include <functional>
 #include <string>
 
-#include "core/mutex.h"
 #include "core/pause.h"
+#include "core/spin_lock.h"
 #include "core/task.h"
 #include "core/wait_event.h"
 #include "core/wait_queue.h"
@@ -172,11 +172,11 @@ TEST_F(SpecWaitQueueTest, Spec23_PriorityGoesFirstAndOneExclusiveHasItAlone) {
 
 TEST_F(SpecWaitQueueTest, Spec24_ALockedWaiterBehindAnExclusiveOneIsMissed) {
   const auto exclusive = [this] {
-    MutexLock lock(&queue_.mutex());
+    SpinLockGuard guard(&queue_.lock());
     return WaitEventInterruptibleExclusiveLocked(queue_, condition());
   };
   const auto shared = [this] {
-    MutexLock lock(&queue_.mutex());
+    SpinLockGuard guard(&queue_.lock());
     return WaitEventInterruptibleLocked(queue_, condition());
   };
   for (const bool all : {false, true}) {
@@ -185,7 +185,7 @@ TEST_F(SpecWaitQueueTest, Spec24_ALockedWaiterBehindAnExclusiveOneIsMissed) {
     Actor& n = stage_.EnterAsleep(shared);
     condition_ = true;
     {
-      MutexLock lock(&queue_.mutex());
+      SpinLockGuard guard(&queue_.lock());
       EXPECT_EQ(all ? queue_.WakeUpAllLocked() : queue_.WakeUpLocked(), 1);
     }
     EXPECT_EQ(x.Result(), 0);

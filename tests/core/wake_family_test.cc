@@ -11,10 +11,10 @@
 #include "absl/time/time.h"
 #include "core/completion.h"
 #include "core/fifo.h"
-#include "core/mutex.h"
 #include "core/poll.h"
 #include "core/poll_events.h"
 #include "core/scull_pipe.h"
+#include "core/spin_lock.h"
 #include "core/task.h"
 #include "core/wait_event.h"
 #include "core/wait_list.h"
@@ -118,22 +118,22 @@ TEST_F(WakeFamilyTest, EachFormSaysItsModeNumberFlagsAndKey) {
 TEST_F(WakeFamilyTest, LockedFormsSayTheSame) {
   using Q = WaitQueue;
   Expect(Hear([](Q& q) {
-           MutexLock lock(&q.mutex());
+           SpinLockGuard guard(&q.lock());
            return q.WakeUpLocked();
          }),
          1, kNormal, 0, 0);
   Expect(Hear([](Q& q) {
-           MutexLock lock(&q.mutex());
+           SpinLockGuard guard(&q.lock());
            return q.WakeUpAllLocked();
          }),
          4, kNormal, 0, 0);
   Expect(Hear([](Q& q) {
-           MutexLock lock(&q.mutex());
+           SpinLockGuard guard(&q.lock());
            return q.WakeUpLockedPoll(kPollIn);
          }),
          1, kNormal, 0, kPollIn);
   Expect(Hear([](Q& q) {
-           MutexLock lock(&q.mutex());
+           SpinLockGuard guard(&q.lock());
            return q.WakeUpInterruptibleSyncPollLocked(kPollOut);
          }),
          1, kInterruptible, kWakeSync, kPollOut);
@@ -193,7 +193,7 @@ TEST_F(WakeFamilyTest, EachWayToAddHasItsPlaceAndItsFlags) {
   queue_.AddPriority(p);
   queue_.AddPriority(q);
   {
-    MutexLock lock(&queue_.mutex());
+    SpinLockGuard guard(&queue_.lock());
     queue_.AddLocked(h);
     queue_.AddExclusiveLocked(i);
     queue_.AddTailLocked(t);
