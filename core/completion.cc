@@ -1,6 +1,7 @@
 #include "core/completion.h"
 
 #include "core/pause.h"
+#include "core/spin_lock.h"
 #include "core/wake_batch.h"
 
 namespace waitq {
@@ -8,30 +9,21 @@ namespace {
 
 constexpr auto kRelaxed = std::memory_order_relaxed;
 
-// swake_up_locked(): the waiter is taken out whether or not it could be woken.
-// One that runs already tests again under the lock, and needs no wake.
-int WakeAndUnlink(WaitEntry& entry, TaskState mode, int, void*) {
-  entry.task()->TryToWake(mode);
-  Pause(PausePoint::kBeforeUnlink);
-  WaitList::Remove(entry);
-  return 1;
-}
-
 }  // namespace
 
 void Completion::Complete() {
   const WakeBatch let_go_unlocked;
-  MutexLock lock(&mu_);
+  SpinLockGuard guard(&waiters_.lock());
   const uint32_t done = done_.load(kRelaxed);
   if (done != kAll) done_.store(done + 1, kRelaxed);
-  waiters_.Walk(kNormal, 1, 0, nullptr);
+  waiters_.WakeUpOneLocked();
 }
 
 void Completion::CompleteAll() {
   const WakeBatch let_go_unlocked;
-  MutexLock lock(&mu_);
+  SpinLockGuard guard(&waiters_.lock());
   done_.store(kAll, kRelaxed);
-  waiters_.Walk(kNormal, 0, 0, nullptr);
+  waiters_.WakeUpAllLocked();
 }
 
 bool Completion::TakeLocked() {
@@ -43,14 +35,14 @@ bool Completion::TakeLocked() {
 
 bool Completion::TryWait() {
   if (done_.load(kRelaxed) == 0) return false;
-  MutexLock lock(&mu_);
+  SpinLockGuard guard(&waiters_.lock());
   return TakeLocked();
 }
 
 bool Completion::Done() {
   if (done_.load(kRelaxed) == 0) return false;
   // Waits for a Complete() that is still inside: who sees true may destroy.
-  MutexLock lock(&mu_);
+  SpinLockGuard guard(&waiters_.lock());
   return true;
 }
 
@@ -59,9 +51,9 @@ Ticks Completion::WaitFor(TaskState state, Ticks timeout) {
   const absl::Time deadline = task.DeadlineAfter(timeout);
   Ticks left = timeout;
   Pause(PausePoint::kBeforeEnqueue);
-  mu_.Lock();
+  waiters_.lock().Lock();
   if (!TakeLocked()) {
-    WaitEntry entry(&task, &WakeAndUnlink, WaitEntry::kExclusive);
+    SwaitEntry entry(&task);
     // Test, enqueue and completion are all under the one lock: nothing can come
     // between the test and the sleep, nor between a signal and the last test.
     for (;;) {
@@ -69,22 +61,22 @@ Ticks Completion::WaitFor(TaskState state, Ticks timeout) {
         left = -kErestartsys;
         break;
       }
-      if (!entry.queued()) waiters_.AddTail(entry);
+      waiters_.EnqueueLocked(entry);
       task.SetState(state);
-      mu_.Unlock();
+      waiters_.lock().Unlock();
       left = timeout < 0 ? task.ScheduleTimeout(timeout)
                          : task.ScheduleUntil(deadline);
-      mu_.Lock();
+      waiters_.lock().Lock();
       if (done_.load(kRelaxed) != 0 || left == 0) break;
     }
-    WaitList::Remove(entry);
+    waiters_.DequeueLocked(entry);
     // Not done, and left is 0 or an error; else success, in time or not.
     if (!TakeLocked()) {
-      mu_.Unlock();
+      waiters_.lock().Unlock();
       return left;
     }
   }
-  mu_.Unlock();
+  waiters_.lock().Unlock();
   return left == 0 ? 1 : left;
 }
 

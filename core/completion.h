@@ -20,9 +20,8 @@
 #include <limits>
 
 #include "absl/base/thread_annotations.h"
-#include "core/mutex.h"
+#include "core/swait.h"
 #include "core/task.h"
-#include "core/wait_list.h"
 
 namespace waitq {
 
@@ -41,18 +40,18 @@ class Completion {
 
   // complete(): admits one wait more, and wakes the one that waits longest. Has
   // no effect on the count after CompleteAll().
-  void Complete() ABSL_LOCKS_EXCLUDED(mu_);
+  void Complete() ABSL_LOCKS_EXCLUDED(waiters_.lock());
   // complete_all(): admits all, for good. A second call changes nothing.
-  void CompleteAll() ABSL_LOCKS_EXCLUDED(mu_);
+  void CompleteAll() ABSL_LOCKS_EXCLUDED(waiters_.lock());
   // reinit_completion(): nothing is done. Touches no waiter: one that was woken
   // and has not yet run sleeps again, so all must have returned before.
   void Reinit() { done_.store(0, std::memory_order_relaxed); }
 
   // try_wait_for_completion(): takes one away if there is one; never sleeps.
-  [[nodiscard]] bool TryWait() ABSL_LOCKS_EXCLUDED(mu_);
+  [[nodiscard]] bool TryWait() ABSL_LOCKS_EXCLUDED(waiters_.lock());
   // completion_done(): whether a wait would succeed. Says nothing about
   // waiters. Takes nothing.
-  [[nodiscard]] bool Done() ABSL_LOCKS_EXCLUDED(mu_);
+  [[nodiscard]] bool Done() ABSL_LOCKS_EXCLUDED(waiters_.lock());
 
   // What the waits return. If one can be taken at entry it is, whatever signal
   // is pending. Later success beats both signal and timeout, and the timeout
@@ -84,13 +83,13 @@ class Completion {
  private:
   static constexpr uint32_t kAll = std::numeric_limits<uint32_t>::max();
 
-  Ticks WaitFor(TaskState state, Ticks timeout) ABSL_LOCKS_EXCLUDED(mu_);
-  bool TakeLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  Ticks WaitFor(TaskState state, Ticks timeout)
+      ABSL_LOCKS_EXCLUDED(waiters_.lock());
+  bool TakeLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(waiters_.lock());
 
-  Mutex mu_;
-  // Written under the lock, but for Reinit(); read without it as a hint.
+  SwaitQueue waiters_;
+  // Written under its lock, but for Reinit(); read without it as a hint.
   std::atomic<uint32_t> done_{0};
-  WaitList waiters_ ABSL_GUARDED_BY(mu_);
 };
 
 }  // namespace waitq

@@ -37,87 +37,34 @@
 #ifndef WAITQ_CORE_WAIT_EVENT_H_
 #define WAITQ_CORE_WAIT_EVENT_H_
 
-#include <cerrno>
+#include <cstdint>
 
+#include "absl/base/thread_annotations.h"
 #include "absl/time/time.h"
 #include "core/task.h"
+#include "core/wait_event_loop.h"
 #include "core/wait_queue.h"
 
 namespace waitq {
 namespace internal {
 
-// ___wait_event(): sleeps by `sleep()` until `done()`, or until `sleep()`
-// returns another value than 0. Returns that, 0, or -kErestartsys.
-template <class Done, class Sleep>
-int WaitEventLoop(WaitQueue& queue, TaskState state, uint32_t entry_flags,
-                  Done&& done, Sleep&& sleep) {
-  alignas(64)
-      WaitEntry entry(&Task::Current(), &AutoremoveWakeFunction, entry_flags);
-  int result = 0;
-  for (;;) {
-    const int interrupted = queue.PrepareToWaitEvent(entry, state);
-    // Tested after the state is set, or a wake-up between test and sleep would
-    // be lost; and before the interruption counts: condition beats signal.
-    if (done()) break;
-    if (interrupted != 0) return interrupted;  // the entry is out already
-    result = sleep();
-    if (result != 0) break;
-    // Tested while running, when no waker can choose this entry any more: a
-    // timed-out exclusive sleeper does not swallow a wake-up.
-    if (done()) break;
+// Where the forms of this header wait.
+struct QueuePlace {
+  WaitEntry Entry() const {
+    return WaitEntry(&Task::Current(), &AutoremoveWakeFunction, entry_flags);
   }
-  queue.FinishWait(entry);
-  return result;
-}
+  int Prepare(WaitEntry& entry, TaskState state) const {
+    return queue.PrepareToWaitEvent(entry, state);
+  }
+  void Finish(WaitEntry& entry) const { queue.FinishWait(entry); }
 
-inline int Sleep() {
-  Task::Current().Schedule();
-  return 0;
-}
+  WaitQueue& queue;
+  const uint32_t entry_flags = 0;
+};
 
-template <class Condition>
-int WaitEvent(WaitQueue& queue, TaskState state, uint32_t entry_flags,
-              Condition&& condition) {
-  if (condition()) return 0;
-  return WaitEventLoop(queue, state, entry_flags, condition, &Sleep);
-}
-
-template <class Condition>
-Ticks WaitEventTimeout(WaitQueue& queue, TaskState state, uint32_t entry_flags,
-                       Condition&& condition, Ticks timeout) {
-  Ticks left = timeout;
-  // ___wait_cond_timeout(): true at the end of the time counts as one tick.
-  auto done = [&] {
-    const bool is_true = condition();
-    if (is_true && left == 0) left = 1;
-    return is_true || left == 0;
-  };
-  if (done()) return left;
-  // One deadline, however often the sleep is ended for nothing.
-  ThreadTask& task = Task::Current();
-  const absl::Time deadline = task.DeadlineAfter(timeout);
-  const int interrupted = WaitEventLoop(queue, state, entry_flags, done, [&] {
-    left = timeout < 0 ? task.ScheduleTimeout(timeout)
-                       : task.ScheduleUntil(deadline);
-    return 0;
-  });
-  return interrupted != 0 ? interrupted : left;
-}
-
-template <class Condition>
-int WaitEventHrtimeout(WaitQueue& queue, TaskState state, Condition&& condition,
-                       absl::Duration timeout) {
-  if (condition()) return 0;
-  ThreadTask& task = Task::Current();
-  const absl::Time deadline = task.timers().clock().Now() + timeout;
-  bool expired = false;
-  return WaitEventLoop(queue, state, 0, condition, [&] {
-    // Only now: a signal, which PrepareToWaitEvent() has looked for, and the
-    // condition both beat the timeout.
-    if (expired) return -ETIME;
-    expired = task.ScheduleUntil(deadline) == 0;
-    return 0;
-  });
+inline QueuePlace In(WaitQueue& queue) { return {queue}; }
+inline QueuePlace ExclusivelyIn(WaitQueue& queue) {
+  return {queue, WaitEntry::kExclusive};
 }
 
 }  // namespace internal
@@ -127,33 +74,33 @@ int WaitEventHrtimeout(WaitQueue& queue, TaskState state, Condition&& condition,
 // wait_event().
 template <class Condition>
 void WaitEvent(WaitQueue& queue, Condition&& condition) {
-  internal::WaitEvent(queue, kUninterruptible, 0, condition);
+  internal::WaitEvent(internal::In(queue), kUninterruptible, condition);
 }
 
 // wait_event_interruptible().
 template <class Condition>
 [[nodiscard]] int WaitEventInterruptible(WaitQueue& queue,
                                          Condition&& condition) {
-  return internal::WaitEvent(queue, kInterruptible, 0, condition);
+  return internal::WaitEvent(internal::In(queue), kInterruptible, condition);
 }
 
 // wait_event_killable().
 template <class Condition>
 [[nodiscard]] int WaitEventKillable(WaitQueue& queue, Condition&& condition) {
-  return internal::WaitEvent(queue, kKillable, 0, condition);
+  return internal::WaitEvent(internal::In(queue), kKillable, condition);
 }
 
 // wait_event_state().
 template <class Condition>
 [[nodiscard]] int WaitEventState(WaitQueue& queue, Condition&& condition,
                                  TaskState state) {
-  return internal::WaitEvent(queue, state, 0, condition);
+  return internal::WaitEvent(internal::In(queue), state, condition);
 }
 
 // wait_event_idle().
 template <class Condition>
 void WaitEventIdle(WaitQueue& queue, Condition&& condition) {
-  internal::WaitEvent(queue, kIdle, 0, condition);
+  internal::WaitEvent(internal::In(queue), kIdle, condition);
 }
 
 // --- Exclusive ---------------------------------------------------------------
@@ -168,7 +115,7 @@ void WaitEventIdle(WaitQueue& queue, Condition&& condition) {
 template <class Condition>
 [[nodiscard]] int WaitEventInterruptibleExclusive(WaitQueue& queue,
                                                   Condition&& condition) {
-  return internal::WaitEvent(queue, kInterruptible, WaitEntry::kExclusive,
+  return internal::WaitEvent(internal::ExclusivelyIn(queue), kInterruptible,
                              condition);
 }
 
@@ -176,7 +123,7 @@ template <class Condition>
 template <class Condition>
 [[nodiscard]] int WaitEventKillableExclusive(WaitQueue& queue,
                                              Condition&& condition) {
-  return internal::WaitEvent(queue, kKillable, WaitEntry::kExclusive,
+  return internal::WaitEvent(internal::ExclusivelyIn(queue), kKillable,
                              condition);
 }
 
@@ -185,13 +132,13 @@ template <class Condition>
 [[nodiscard]] int WaitEventStateExclusive(WaitQueue& queue,
                                           Condition&& condition,
                                           TaskState state) {
-  return internal::WaitEvent(queue, state, WaitEntry::kExclusive, condition);
+  return internal::WaitEvent(internal::ExclusivelyIn(queue), state, condition);
 }
 
 // wait_event_idle_exclusive().
 template <class Condition>
 void WaitEventIdleExclusive(WaitQueue& queue, Condition&& condition) {
-  internal::WaitEvent(queue, kIdle, WaitEntry::kExclusive, condition);
+  internal::WaitEvent(internal::ExclusivelyIn(queue), kIdle, condition);
 }
 
 // --- With a timeout in ticks -------------------------------------------------
@@ -199,8 +146,8 @@ void WaitEventIdleExclusive(WaitQueue& queue, Condition&& condition) {
 // wait_event_timeout().
 template <class Condition>
 Ticks WaitEventTimeout(WaitQueue& queue, Condition&& condition, Ticks timeout) {
-  return internal::WaitEventTimeout(queue, kUninterruptible, 0, condition,
-                                    timeout);
+  return internal::WaitEventTimeout(internal::In(queue), kUninterruptible,
+                                    condition, timeout);
 }
 
 // wait_event_interruptible_timeout().
@@ -208,8 +155,8 @@ template <class Condition>
 [[nodiscard]] Ticks WaitEventInterruptibleTimeout(WaitQueue& queue,
                                                   Condition&& condition,
                                                   Ticks timeout) {
-  return internal::WaitEventTimeout(queue, kInterruptible, 0, condition,
-                                    timeout);
+  return internal::WaitEventTimeout(internal::In(queue), kInterruptible,
+                                    condition, timeout);
 }
 
 // wait_event_killable_timeout().
@@ -217,21 +164,23 @@ template <class Condition>
 [[nodiscard]] Ticks WaitEventKillableTimeout(WaitQueue& queue,
                                              Condition&& condition,
                                              Ticks timeout) {
-  return internal::WaitEventTimeout(queue, kKillable, 0, condition, timeout);
+  return internal::WaitEventTimeout(internal::In(queue), kKillable, condition,
+                                    timeout);
 }
 
 // wait_event_idle_timeout().
 template <class Condition>
 Ticks WaitEventIdleTimeout(WaitQueue& queue, Condition&& condition,
                            Ticks timeout) {
-  return internal::WaitEventTimeout(queue, kIdle, 0, condition, timeout);
+  return internal::WaitEventTimeout(internal::In(queue), kIdle, condition,
+                                    timeout);
 }
 
 // wait_event_idle_exclusive_timeout().
 template <class Condition>
 Ticks WaitEventIdleExclusiveTimeout(WaitQueue& queue, Condition&& condition,
                                     Ticks timeout) {
-  return internal::WaitEventTimeout(queue, kIdle, WaitEntry::kExclusive,
+  return internal::WaitEventTimeout(internal::ExclusivelyIn(queue), kIdle,
                                     condition, timeout);
 }
 
@@ -242,8 +191,8 @@ Ticks WaitEventIdleExclusiveTimeout(WaitQueue& queue, Condition&& condition,
 template <class Condition>
 [[nodiscard]] int WaitEventHrtimeout(WaitQueue& queue, Condition&& condition,
                                      absl::Duration timeout) {
-  return internal::WaitEventHrtimeout(queue, kUninterruptible, condition,
-                                      timeout);
+  return internal::WaitEventHrtimeout(internal::In(queue), kUninterruptible,
+                                      condition, timeout);
 }
 
 // wait_event_interruptible_hrtimeout().
@@ -251,8 +200,8 @@ template <class Condition>
 [[nodiscard]] int WaitEventInterruptibleHrtimeout(WaitQueue& queue,
                                                   Condition&& condition,
                                                   absl::Duration timeout) {
-  return internal::WaitEventHrtimeout(queue, kInterruptible, condition,
-                                      timeout);
+  return internal::WaitEventHrtimeout(internal::In(queue), kInterruptible,
+                                      condition, timeout);
 }
 
 // --- Around each sleep -------------------------------------------------------
@@ -262,27 +211,16 @@ template <class Condition>
 template <class Condition, class Before, class After>
 void WaitEventCmd(WaitQueue& queue, Condition&& condition, Before&& before,
                   After&& after) {
-  if (condition()) return;
-  internal::WaitEventLoop(queue, kUninterruptible, 0, condition, [&] {
-    before();
-    Task::Current().Schedule();
-    after();
-    return 0;
-  });
+  internal::WaitEvent(internal::In(queue), kUninterruptible, condition,
+                      internal::Between(before, after));
 }
 
 // wait_event_exclusive_cmd().
 template <class Condition, class Before, class After>
 void WaitEventExclusiveCmd(WaitQueue& queue, Condition&& condition,
                            Before&& before, After&& after) {
-  if (condition()) return;
-  internal::WaitEventLoop(queue, kUninterruptible, WaitEntry::kExclusive,
-                          condition, [&] {
-                            before();
-                            Task::Current().Schedule();
-                            after();
-                            return 0;
-                          });
+  internal::WaitEvent(internal::ExclusivelyIn(queue), kUninterruptible,
+                      condition, internal::Between(before, after));
 }
 
 // --- With the condition under the queue's own lock ---------------------------

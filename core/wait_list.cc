@@ -52,6 +52,18 @@ void WaitList::AddTail(WaitEntry& entry) {
   InsertBefore(&head_, &entry);
 }
 
+void WaitList::TakeAll(WaitList& other) {
+  if (other.empty()) return;
+  WaitLink* const first = other.head_.next.load(kRelaxed);
+  WaitLink* const last = other.head_.prev.load(kRelaxed);
+  head_.next.store(first, kRelaxed);
+  head_.prev.store(last, kRelaxed);
+  first->prev.store(&head_, kRelaxed);
+  last->next.store(&head_, kRelaxed);
+  other.head_.next.store(&other.head_, kRelaxed);
+  other.head_.prev.store(&other.head_, kRelaxed);
+}
+
 void WaitList::Remove(WaitEntry& entry) {
   WAITQ_CHECK(!IsNull(entry), "a wait entry is removed that was not added");
   WaitLink* const next = entry.next.load(kRelaxed);

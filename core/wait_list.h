@@ -130,6 +130,8 @@ class WaitList {
   void Add(WaitEntry& entry) {
     entry.exclusive() ? AddTail(entry) : AddHead(entry);
   }
+  // Moves all entries of `other` here, in their order; this list was empty.
+  void TakeAll(WaitList& other);
   // Does nothing if the entry is not queued. After it the entry may be gone, if
   // its owner asks UnlinkedCarefully().
   static void Remove(WaitEntry& entry);

@@ -125,9 +125,9 @@ class TokenWorld final : public World {
       case 7:
         // The one form that wait_event() does not have.
         SetTimeout(t);
-        return CheckTimed(t, internal::WaitEventTimeout(queue_, kInterruptible,
-                                                        WaitEntry::kExclusive,
-                                                        take, t.timeout));
+        return CheckTimed(
+            t, internal::WaitEventTimeout(internal::ExclusivelyIn(queue_),
+                                          kInterruptible, take, t.timeout));
       default:
         return CheckUntimed(t, WaitEventInterruptibleExclusive(queue_, take));
     }

@@ -325,8 +325,8 @@ TEST_F(SpecSignalTest, Spec33_EveryTokenIsTakenWhateverElseEndsTheSleeps) {
       while (!over) {
         if (timed) {
           // The one form that wait_event() does not have.
-          if (internal::WaitEventTimeout(queue_, kInterruptible,
-                                         WaitEntry::kExclusive, take_or_over,
+          if (internal::WaitEventTimeout(internal::ExclusivelyIn(queue_),
+                                         kInterruptible, take_or_over,
                                          5) <= 0) {
             break;
           }

@@ -550,8 +550,8 @@ TEST_F(WaitEventTest, ATimedOutExclusiveSleeperDoesNotSwallowAWakeUp) {
     if (++calls >= 2) woken = queue_.WakeUp();
     return calls >= 2;
   };
-  EXPECT_EQ(internal::WaitEventLoop(queue_, kInterruptible,
-                                    WaitEntry::kExclusive, never,
+  EXPECT_EQ(internal::WaitEventLoop(internal::ExclusivelyIn(queue_),
+                                    kInterruptible, never,
                                     [] {
                                       Task::Current().SetState(kRunning);
                                       return 0;

@@ -49,7 +49,7 @@ class WaitStressTest : public testing::Test {
   // form that wait_event() does not have. True if it has taken one.
   bool TakeWithTimeout(Ticks timeout) {
     return internal::WaitEventTimeout(
-               queue_, kInterruptible, WaitEntry::kExclusive,
+               internal::ExclusivelyIn(queue_), kInterruptible,
                [this] { return Take(); }, timeout) > 0;
   }
 
