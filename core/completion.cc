@@ -1,5 +1,6 @@
 #include "core/completion.h"
 
+#include "core/might_sleep.h"
 #include "core/pause.h"
 #include "core/spin_lock.h"
 #include "core/wake_batch.h"
@@ -47,6 +48,7 @@ bool Completion::Done() {
 }
 
 Ticks Completion::WaitFor(TaskState state, Ticks timeout) {
+  MightSleep();
   ThreadTask& task = Task::Current();
   const absl::Time deadline = task.DeadlineAfter(timeout);
   Ticks left = timeout;

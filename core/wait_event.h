@@ -29,7 +29,9 @@
 // Results of the Hrtimeout forms, which take a duration: 0 for the condition,
 // -kErestartsys for a signal, else -ETIME; here a signal beats the timeout.
 //
-// No form returns early, and spurious wake-ups do not restart a timeout.
+// All forms begin with MightSleep(), but for those around each sleep and those
+// with the condition under a lock. No form returns early, and spurious wake-ups
+// do not restart a timeout.
 //
 // Thread safety: any thread; each sleeps as its own Task::Current().
 // The queue must outlive the call. After include/linux/wait.h, 7.1.
@@ -41,6 +43,7 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/time/time.h"
+#include "core/might_sleep.h"
 #include "core/task.h"
 #include "core/wait_event_loop.h"
 #include "core/wait_queue.h"
@@ -74,6 +77,7 @@ inline QueuePlace ExclusivelyIn(WaitQueue& queue) {
 // wait_event().
 template <class Condition>
 void WaitEvent(WaitQueue& queue, Condition&& condition) {
+  MightSleep();
   internal::WaitEvent(internal::In(queue), kUninterruptible, condition);
 }
 
@@ -81,12 +85,14 @@ void WaitEvent(WaitQueue& queue, Condition&& condition) {
 template <class Condition>
 [[nodiscard]] int WaitEventInterruptible(WaitQueue& queue,
                                          Condition&& condition) {
+  MightSleep();
   return internal::WaitEvent(internal::In(queue), kInterruptible, condition);
 }
 
 // wait_event_killable().
 template <class Condition>
 [[nodiscard]] int WaitEventKillable(WaitQueue& queue, Condition&& condition) {
+  MightSleep();
   return internal::WaitEvent(internal::In(queue), kKillable, condition);
 }
 
@@ -94,12 +100,14 @@ template <class Condition>
 template <class Condition>
 [[nodiscard]] int WaitEventState(WaitQueue& queue, Condition&& condition,
                                  TaskState state) {
+  MightSleep();
   return internal::WaitEvent(internal::In(queue), state, condition);
 }
 
 // wait_event_idle().
 template <class Condition>
 void WaitEventIdle(WaitQueue& queue, Condition&& condition) {
+  MightSleep();
   internal::WaitEvent(internal::In(queue), kIdle, condition);
 }
 
@@ -115,6 +123,7 @@ void WaitEventIdle(WaitQueue& queue, Condition&& condition) {
 template <class Condition>
 [[nodiscard]] int WaitEventInterruptibleExclusive(WaitQueue& queue,
                                                   Condition&& condition) {
+  MightSleep();
   return internal::WaitEvent(internal::ExclusivelyIn(queue), kInterruptible,
                              condition);
 }
@@ -123,6 +132,7 @@ template <class Condition>
 template <class Condition>
 [[nodiscard]] int WaitEventKillableExclusive(WaitQueue& queue,
                                              Condition&& condition) {
+  MightSleep();
   return internal::WaitEvent(internal::ExclusivelyIn(queue), kKillable,
                              condition);
 }
@@ -132,12 +142,14 @@ template <class Condition>
 [[nodiscard]] int WaitEventStateExclusive(WaitQueue& queue,
                                           Condition&& condition,
                                           TaskState state) {
+  MightSleep();
   return internal::WaitEvent(internal::ExclusivelyIn(queue), state, condition);
 }
 
 // wait_event_idle_exclusive().
 template <class Condition>
 void WaitEventIdleExclusive(WaitQueue& queue, Condition&& condition) {
+  MightSleep();
   internal::WaitEvent(internal::ExclusivelyIn(queue), kIdle, condition);
 }
 
@@ -146,6 +158,7 @@ void WaitEventIdleExclusive(WaitQueue& queue, Condition&& condition) {
 // wait_event_timeout().
 template <class Condition>
 Ticks WaitEventTimeout(WaitQueue& queue, Condition&& condition, Ticks timeout) {
+  MightSleep();
   return internal::WaitEventTimeout(internal::In(queue), kUninterruptible,
                                     condition, timeout);
 }
@@ -155,6 +168,7 @@ template <class Condition>
 [[nodiscard]] Ticks WaitEventInterruptibleTimeout(WaitQueue& queue,
                                                   Condition&& condition,
                                                   Ticks timeout) {
+  MightSleep();
   return internal::WaitEventTimeout(internal::In(queue), kInterruptible,
                                     condition, timeout);
 }
@@ -164,6 +178,7 @@ template <class Condition>
 [[nodiscard]] Ticks WaitEventKillableTimeout(WaitQueue& queue,
                                              Condition&& condition,
                                              Ticks timeout) {
+  MightSleep();
   return internal::WaitEventTimeout(internal::In(queue), kKillable, condition,
                                     timeout);
 }
@@ -172,6 +187,7 @@ template <class Condition>
 template <class Condition>
 Ticks WaitEventIdleTimeout(WaitQueue& queue, Condition&& condition,
                            Ticks timeout) {
+  MightSleep();
   return internal::WaitEventTimeout(internal::In(queue), kIdle, condition,
                                     timeout);
 }
@@ -180,6 +196,7 @@ Ticks WaitEventIdleTimeout(WaitQueue& queue, Condition&& condition,
 template <class Condition>
 Ticks WaitEventIdleExclusiveTimeout(WaitQueue& queue, Condition&& condition,
                                     Ticks timeout) {
+  MightSleep();
   return internal::WaitEventTimeout(internal::ExclusivelyIn(queue), kIdle,
                                     condition, timeout);
 }
@@ -191,6 +208,7 @@ Ticks WaitEventIdleExclusiveTimeout(WaitQueue& queue, Condition&& condition,
 template <class Condition>
 [[nodiscard]] int WaitEventHrtimeout(WaitQueue& queue, Condition&& condition,
                                      absl::Duration timeout) {
+  MightSleep();
   return internal::WaitEventHrtimeout(internal::In(queue), kUninterruptible,
                                       condition, timeout);
 }
@@ -200,6 +218,7 @@ template <class Condition>
 [[nodiscard]] int WaitEventInterruptibleHrtimeout(WaitQueue& queue,
                                                   Condition&& condition,
                                                   absl::Duration timeout) {
+  MightSleep();
   return internal::WaitEventHrtimeout(internal::In(queue), kInterruptible,
                                       condition, timeout);
 }
