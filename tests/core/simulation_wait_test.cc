@@ -9,11 +9,14 @@
 #include <memory>
 #include <utility>
 
+#include "absl/base/thread_annotations.h"
 #include "absl/time/time.h"
+#include "core/pause.h"
 #include "core/poll_events.h"
 #include "core/spin_lock.h"
 #include "core/task.h"
 #include "core/wait_event.h"
+#include "core/wait_event_lock.h"
 #include "core/wait_queue.h"
 #include "core/wait_woken.h"
 #include "gtest/gtest.h"
@@ -94,9 +97,10 @@ class TokenWorld final : public World {
   void TakeInterruptible() {
     Try t{.state = kInterruptible};
     const auto take = Take(t);
-    switch (Between(0, exclusive_ ? 9 : 5)) {
+    switch (Between(0, exclusive_ ? 9 : 6)) {
       case 0:
-        return CheckUntimed(t, WaitEventInterruptible(queue_, take));
+        return OneIn(2) ? CheckUntimed(t, WaitEventInterruptible(queue_, take))
+                        : TakeLocked(t);
       case 1:
         SetTimeout(t);
         return CheckTimed(
@@ -140,6 +144,7 @@ class TokenWorld final : public World {
     auto after = [&] { Check(std::exchange(t.between, false), "in turn"); };
     switch (Between(0, exclusive_ ? 10 : 6)) {
       case 0:
+        if (OneIn(2)) return TakeLocked(t);
         WaitEvent(queue_, take);
         return CheckUntimed(t, 0);
       case 1:
@@ -174,6 +179,42 @@ class TokenWorld final : public World {
         WaitEventExclusiveCmd(queue_, take, before, after);
         return CheckUntimed(t, 0);
     }
+  }
+
+  // With the condition under a lock of the program's.
+  void TakeLocked(Try& t) {
+    t.locked = true;
+    const auto take = Take(t);
+    const auto take_locked = [&] {
+      Check(lock_is_held_, "a condition is tested with the lock held");
+      return take();
+    };
+    const Fibers::NoPauseAt with_lock(
+        &fibers_, {PausePoint::kBeforeEnqueue, PausePoint::kStateSet,
+                   PausePoint::kBeforeFinish});
+    const bool interruptible = t.state == kInterruptible;
+    const bool timed = OneIn(2);
+    if (timed) SetTimeout(t);
+    Ticks result = 0;
+    {
+      NotedLock& lock = lock_;
+      lock.Lock();
+      if (timed && interruptible) {
+        result = WaitEventInterruptibleLockIrqTimeout(queue_, take_locked, lock,
+                                                      t.timeout);
+      } else if (timed) {
+        result = WaitEventLockIrqTimeout(queue_, take_locked, lock, t.timeout);
+      } else if (interruptible) {
+        result = WaitEventInterruptibleLockIrq(queue_, take_locked, lock);
+      } else {
+        WaitEventLockIrqCmd(queue_, take_locked, lock, [this] {
+          Check(!lock_is_held_, "the command is called without the lock");
+        });
+      }
+      Check(lock_is_held_, "who returns has the lock");
+      lock.Unlock();
+    }
+    timed ? CheckTimed(t, result) : CheckUntimed(t, static_cast<int>(result));
   }
 
   // The condition is tested while running, so that it may pause.
@@ -292,6 +333,13 @@ class TokenWorld final : public World {
   }
 
   void PostOne() {
+    if (OneIn(8)) {
+      lock_.Lock();
+      AddTokens(1);
+      lock_.Unlock();
+      WakeOne();
+      return;
+    }
     if (!only_interruptible_ && OneIn(8)) {
       SpinLockGuard guard(&queue_.lock());
       AddTokens(1);
@@ -371,9 +419,29 @@ class TokenWorld final : public World {
     Check(!queue_.HasSleeper(), "nobody is queued in the end");
   }
 
+  // A spin lock that tells whether somebody has it.
+  class ABSL_LOCKABLE NotedLock {
+   public:
+    explicit NotedLock(bool* is_held) : is_held_(*is_held) {}
+    void Lock() ABSL_EXCLUSIVE_LOCK_FUNCTION() ABSL_NO_THREAD_SAFETY_ANALYSIS {
+      lock_.Lock();
+      is_held_ = true;
+    }
+    void Unlock() ABSL_UNLOCK_FUNCTION() ABSL_NO_THREAD_SAFETY_ANALYSIS {
+      is_held_ = false;
+      lock_.Unlock();
+    }
+
+   private:
+    SpinLock lock_;
+    bool& is_held_;
+  };
+
   bool exclusive_;
   bool only_interruptible_;
   WaitQueue queue_;
+  bool lock_is_held_ = false;
+  NotedLock lock_{&lock_is_held_};
   int tokens_ = 0;
   int posted_ = 0;
   int taken_ = 0;
