@@ -59,23 +59,40 @@ int LookAtAll(std::span<PollRequest> requests, PollTable& table) {
   return found;
 }
 
-}  // namespace
+int64_t RestartPoll(const RestartBlock& block);
 
-int Poll(std::span<PollRequest> requests, Ticks timeout) {
+// do_sys_poll(). Not at all later than now: only looks.
+int PollUntil(std::span<PollRequest> requests, absl::Time deadline) {
   ThreadTask& task = Task::Current();
-  if (timeout < 0) timeout = kMaxScheduleTimeout;
-  const absl::Time deadline = task.DeadlineAfter(timeout);
   PollTable table;
-  bool in_time = timeout > 0;
+  bool in_time = task.TicksUntil(deadline) > 0;
   if (!in_time) table.StopEntering();
   for (;;) {
     const int found = LookAtAll(requests, table);
     table.StopEntering();
     if (found > 0) return found;
-    if (task.SignalPending()) return -kErestartRestartblock;
+    if (task.SignalPending()) {
+      task.restart_block() = {.restart = &RestartPoll,
+                              .deadline = deadline,
+                              .data = requests.data(),
+                              .size = requests.size()};
+      return -kErestartRestartblock;
+    }
     if (!in_time) return 0;
     in_time = table.Sleep(deadline);
   }
+}
+
+int64_t RestartPoll(const RestartBlock& block) {
+  return PollUntil({static_cast<PollRequest*>(block.data), block.size},
+                   block.deadline);
+}
+
+}  // namespace
+
+int Poll(std::span<PollRequest> requests, Ticks timeout) {
+  return PollUntil(requests, Task::Current().DeadlineAfter(
+                                 timeout < 0 ? kMaxScheduleTimeout : timeout));
 }
 
 }  // namespace waitq

@@ -88,7 +88,9 @@ struct PollRequest {
 // poll(): waits until an event is there that is asked for, `timeout` ticks at
 // most (negative, or kMaxScheduleTimeout: for ever; 0: only looks). Returns the
 // number of requests with events; 0 if it timed out; -kErestartRestartblock if
-// there are none and a signal is pending. The files must live until it returns.
+// there are none and a signal is pending: started again through the task's
+// restart block (core/restart.h) it waits until the same moment as before. The
+// files must live until it returns.
 [[nodiscard]] int Poll(std::span<PollRequest> requests, Ticks timeout);
 
 }  // namespace waitq

@@ -68,6 +68,16 @@ bool Task::IsFatal(int signal) const {
   return !(kDefaultIgnored | kDefaultStop | kDefaultCoreDump).Has(signal);
 }
 
+SignalAction Task::ActionOf(int signal) const {
+  if (signal == SIGKILL) return SignalAction::kEnds;
+  if (signal == SIGSTOP) return SignalAction::kStops;
+  if (dispositions_->ignored.Has(signal)) return SignalAction::kNothing;
+  if (dispositions_->handled.Has(signal)) return SignalAction::kHandler;
+  if (kDefaultIgnored.Has(signal)) return SignalAction::kNothing;
+  if (kDefaultStop.Has(signal)) return SignalAction::kStops;
+  return SignalAction::kEnds;
+}
+
 uint64_t Task::Deliverable() const {
   // SIGKILL and SIGSTOP cannot be blocked.
   const uint64_t always =
@@ -78,6 +88,12 @@ uint64_t Task::Deliverable() const {
 
 bool Task::PostSignal(int signal) {
   WAITQ_CHECK(signal >= 1 && signal <= 64, "there is no such signal");
+  // Of stopping and going on, the last one counts; whatever else becomes of it.
+  if (signal == SIGCONT) {
+    pending_.fetch_and(~kDefaultStop.bits(), std::memory_order_seq_cst);
+  } else if (kDefaultStop.Has(signal)) {
+    ClearSignal(SIGCONT);
+  }
   if (IsIgnored(signal)) return false;
   uint64_t bits = SignalSet::Of(signal).bits();
   // As the kernel: a fatal signal becomes a SIGKILL, which killable sleeps see.
@@ -89,7 +105,9 @@ bool Task::PostSignal(int signal) {
 }
 
 void Task::SendSignal(int signal) {
-  if (!PostSignal(signal)) return;
+  const bool ends_sleep = PostSignal(signal);
+  if (signal == SIGCONT) TryToWake(kStopBit);
+  if (!ends_sleep) return;
   Pause(PausePoint::kSignalPosted);
   TryToWake(IsFatal(signal) ? kInterruptible | kWakeKill : kInterruptible);
 }
@@ -112,8 +130,9 @@ int Task::NextPendingSignal() const {
   return deliverable == 0 ? 0 : __builtin_ctzll(deliverable) + 1;
 }
 
-void Task::ClearSignal(int signal) {
-  pending_.fetch_and(~SignalSet::Of(signal).bits(), std::memory_order_seq_cst);
+bool Task::TakeSignal(int signal) {
+  const uint64_t bit = SignalSet::Of(signal).bits();
+  return (pending_.fetch_and(~bit, std::memory_order_seq_cst) & bit) != 0;
 }
 
 namespace {
@@ -205,10 +224,7 @@ Ticks ThreadTask::ScheduleUntil(absl::Time deadline) {
   timers_->Arm(timer, deadline);
   Schedule();
   timers_->CancelSync(timer);
-  // Up, so that a sleep which something else ended within its last tick is not
-  // taken for one that has timed out.
-  const absl::Duration left = deadline - timers_->clock().Now();
-  return std::max<Ticks>(absl::Ceil(left, kTick) / kTick, 0);
+  return TicksUntil(deadline);
 }
 
 Ticks ThreadTask::ScheduleTimeout(Ticks timeout) {
@@ -228,6 +244,23 @@ bool ThreadTask::ScheduleHrtimeout(absl::Duration timeout) {
 absl::Time ThreadTask::DeadlineAfter(Ticks timeout) const {
   if (timeout == kMaxScheduleTimeout) return absl::InfiniteFuture();
   return timers_->clock().Now() + timeout * kTick;
+}
+
+Ticks ThreadTask::TicksUntil(absl::Time deadline) const {
+  if (deadline == absl::InfiniteFuture()) return kMaxScheduleTimeout;
+  // Up, so that a sleep which something else ended within its last tick is not
+  // taken for one that has timed out.
+  const absl::Duration left = deadline - timers_->clock().Now();
+  return std::max<Ticks>(absl::Ceil(left, kTick) / kTick, 0);
+}
+
+void ThreadTask::StopFor(int signal) {
+  SetState(kStopped);
+  Pause(PausePoint::kStateSet);
+  // SIGCONT takes the stop away before it reads the state: either it is gone
+  // here, or the state is seen there.
+  if (TakeSignal(signal)) Schedule();
+  SetRunning();
 }
 
 }  // namespace waitq

@@ -22,6 +22,7 @@
 
 #include <atomic>
 #include <csignal>
+#include <cstddef>
 #include <cstdint>
 #include <limits>
 #include <string>
@@ -41,13 +42,18 @@ inline constexpr TaskState kWakeKill = 0x100;
 inline constexpr TaskState kNoLoad = 0x400;
 inline constexpr TaskState kKillable = kWakeKill | kUninterruptible;
 inline constexpr TaskState kIdle = kUninterruptible | kNoLoad;
+// By SIGSTOP: until SIGCONT or a fatal signal.
+inline constexpr TaskState kStopBit = 0x004;
+inline constexpr TaskState kStopped = kWakeKill | kStopBit;
 // What an ordinary wake-up wakes: killable and idle sleepers too.
 inline constexpr TaskState kNormal = kInterruptible | kUninterruptible;
 
-// What an interrupted sleep returns: -kErestartsys; an interrupted Poll():
-// -kErestartRestartblock. They never leave the library or the server; whoever
-// is outermost turns them into EINTR or a restart.
+// What interrupted calls return, negative: most sleeps -kErestartsys. They
+// never leave the library or the server: whoever is outermost turns them into
+// EINTR or a restart (core/restart.h).
 inline constexpr int kErestartsys = 512;
+inline constexpr int kErestartnointr = 513;
+inline constexpr int kErestartnohand = 514;
 inline constexpr int kErestartRestartblock = 516;
 
 // A timeout that never ends a sleep (MAX_SCHEDULE_TIMEOUT).
@@ -78,6 +84,19 @@ struct SignalDispositions {
   SignalSet blocked;
   SignalSet ignored;
   SignalSet handled;
+  SignalSet restart = {};  // of those that are handled: with SA_RESTART
+};
+
+// What a signal does to a task when it is delivered.
+enum class SignalAction { kNothing, kHandler, kStops, kEnds };
+
+// How a call that returned -kErestartRestartblock goes on, if no handler has
+// run: restart_block.
+struct RestartBlock {
+  int64_t (*restart)(const RestartBlock& block) = nullptr;
+  absl::Time deadline;
+  void* data = nullptr;
+  size_t size = 0;
 };
 
 // Destruction: when nobody can wake it or send it a signal any more, and its
@@ -127,6 +146,7 @@ class Task {
   bool PostSignal(int signal);
 
   // Sends a signal: PostSignal(), and wakes the task if that ends its sleep.
+  // SIGCONT makes a stopped task go on, and takes pending stop signals away.
   void SendSignal(int signal);
 
   // signal_pending(), fatal_signal_pending(), signal_pending_state().
@@ -136,11 +156,14 @@ class Task {
 
   // The pending signal of the lowest number that is not blocked; 0 if none.
   int NextPendingSignal() const;
+  SignalAction ActionOf(int signal) const;
 
   // Takes a pending signal away, as its delivery would. One that is fatal has
   // made SIGKILL pending too, which stays: a task goes on living only after
   // signals that it handles, ignores or blocks (SIGPIPE: see core/fifo.h).
-  void ClearSignal(int signal);
+  void ClearSignal(int signal) { (void)TakeSignal(signal); }
+  // The same; whether it was pending.
+  bool TakeSignal(int signal);
 
  protected:
   // Beside a state: the thread sleeps in the kernel, or is about to. A waker
@@ -203,12 +226,22 @@ class alignas(64) ThreadTask : public Task {
 
   // When `timeout` ticks from now have passed; InfiniteFuture() if never.
   absl::Time DeadlineAfter(Ticks timeout) const;
+  // The ticks from now to `deadline`, rounded up; 0 if it has passed,
+  // kMaxScheduleTimeout if it never will.
+  Ticks TicksUntil(absl::Time deadline) const;
+
+  // Delivers a pending signal that stops: sleeps until SIGCONT, which may have
+  // come already, or a fatal signal.
+  void StopFor(int signal);
+
+  RestartBlock& restart_block() { return restart_block_; }
 
  private:
   void Park();
   void Spin();
 
   SignalDispositions own_dispositions_;
+  RestartBlock restart_block_;
   int spins_ = 0;
   Timers* timers_ = &Timers::Real();
 };
