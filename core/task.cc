@@ -6,6 +6,7 @@
 
 #include "core/atomic_context.h"
 #include "core/check.h"
+#include "core/cpu_relax.h"
 #include "core/futex.h"
 #include "core/pause.h"
 #include "core/wake_batch.h"
@@ -134,19 +135,6 @@ bool Task::TakeSignal(int signal) {
   const uint64_t bit = SignalSet::Of(signal).bits();
   return (pending_.fetch_and(~bit, std::memory_order_seq_cst) & bit) != 0;
 }
-
-namespace {
-
-// A hint to the processor that this is a spin loop.
-void CpuRelax() {
-#if defined(__x86_64__) || defined(__i386__)
-  __builtin_ia32_pause();
-#elif defined(__aarch64__)
-  asm volatile("yield");
-#endif
-}
-
-}  // namespace
 
 void ThreadTask::Schedule() {
   WAITQ_CHECK(!InAtomicContext(),
