@@ -4,11 +4,11 @@
 
 namespace waitq {
 
-PollTable::~PollTable() {
+PollQueues::~PollQueues() {
   for (Entry& entry : entries_) entry.queue.Remove(entry);
 }
 
-void PollTable::Enter(WaitQueue& queue) {
+void PollQueues::Enter(WaitQueue& queue) {
   if (!entering_) return;
   Entry& entry = entries_.emplace_back(this, &queue, events_);
   queue.Add(entry);
@@ -17,8 +17,8 @@ void PollTable::Enter(WaitQueue& queue) {
   std::atomic_thread_fence(std::memory_order_seq_cst);
 }
 
-int PollTable::PollWake(WaitEntry& entry, TaskState mode, int wake_flags,
-                        void* key) {
+int PollQueues::PollWake(WaitEntry& entry, TaskState mode, int wake_flags,
+                         void* key) {
   auto& own = static_cast<Entry&>(entry);
   const PollEvents events = EventsOf(key);
   if (events != 0 && (events & own.events) == 0) return 0;
@@ -28,7 +28,7 @@ int PollTable::PollWake(WaitEntry& entry, TaskState mode, int wake_flags,
   return DefaultWakeFunction(entry, mode, wake_flags, nullptr);
 }
 
-bool PollTable::Sleep(absl::Time deadline) {
+bool PollQueues::Sleep(absl::Time deadline) {
   Pause(PausePoint::kBeforeEnqueue);
   task_.SetState(kInterruptible);
   Pause(PausePoint::kStateSet);
@@ -46,7 +46,7 @@ bool PollTable::Sleep(absl::Time deadline) {
 namespace {
 
 // Looks at all files once; how many have something.
-int LookAtAll(std::span<PollRequest> requests, PollTable& table) {
+int LookAtAll(std::span<PollRequest> requests, PollQueues& table) {
   int found = 0;
   for (PollRequest& request : requests) {
     const PollEvents wanted = request.events | kPollErr | kPollHup | kPollNval;
@@ -64,7 +64,7 @@ int64_t RestartPoll(const RestartBlock& block);
 // do_sys_poll(). Not at all later than now: only looks.
 int PollUntil(std::span<PollRequest> requests, absl::Time deadline) {
   ThreadTask& task = Task::Current();
-  PollTable table;
+  PollQueues table;
   bool in_time = task.TicksUntil(deadline) > 0;
   if (!in_time) table.StopEntering();
   for (;;) {

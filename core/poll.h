@@ -18,24 +18,33 @@
 
 namespace waitq {
 
+// Who is to be told of changes: poll_table.
+class PollTable {
+ public:
+  // poll_wait(): enters `queue`. With a full barrier: the look at the file that
+  // follows sees what a waker did that saw nobody.
+  virtual void Enter(WaitQueue& queue) = 0;
+
+ protected:
+  ~PollTable() = default;
+};
+
 // The queues that a thread stands in while it polls: poll_wqueues.
 //
 // Thread safety: for the thread that made it. It stands in the queues until
 // destruction; they must live as long.
-class PollTable {
+class PollQueues final : public PollTable {
  public:
-  PollTable() : task_(Task::Current()) {}
-  ~PollTable();
-  PollTable(const PollTable&) = delete;
-  PollTable& operator=(const PollTable&) = delete;
+  PollQueues() : task_(Task::Current()) {}
+  ~PollQueues();
+  PollQueues(const PollQueues&) = delete;
+  PollQueues& operator=(const PollQueues&) = delete;
 
-  // poll_wait(): enters `queue`, not exclusive, unless entering is over.
-  void Enter(WaitQueue& queue);
+  // Not exclusive. Does nothing when entering is over.
+  void Enter(WaitQueue& queue) override;
 
-  // Whether Enter() enters: in the first round of looks only.
-  bool entering() const { return entering_; }
-
-  // For Poll(): the events that the next Enter() is for, and whether to enter.
+  // For Poll(): the events that the next Enter() is for, and whether to enter:
+  // in the first round of looks only.
   void set_events(PollEvents events) { events_ = events; }
   void StopEntering() { entering_ = false; }
 
@@ -46,12 +55,12 @@ class PollTable {
 
  private:
   struct Entry : WaitEntry {
-    Entry(PollTable* table_in, WaitQueue* queue_in, PollEvents events_in)
+    Entry(PollQueues* table_in, WaitQueue* queue_in, PollEvents events_in)
         : WaitEntry(ForAdd{}, &table_in->task_, &PollWake),
           table(*table_in),
           queue(*queue_in),
           events(events_in) {}
-    PollTable& table;
+    PollQueues& table;
     WaitQueue& queue;
     const PollEvents events;
   };

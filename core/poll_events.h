@@ -17,6 +17,10 @@ inline constexpr PollEvents kPollRdNorm = 0x0040;
 inline constexpr PollEvents kPollWrNorm = 0x0100;
 // What is polled goes away: to wake functions only.
 inline constexpr PollEvents kPollFree = 0x4000;
+// How a file is watched, beside events: core/epoll.h.
+inline constexpr PollEvents kEpollExclusive = PollEvents{1} << 28;
+inline constexpr PollEvents kEpollOneshot = PollEvents{1} << 30;
+inline constexpr PollEvents kEpollEt = PollEvents{1} << 31;
 
 }  // namespace waitq
 

@@ -72,8 +72,14 @@ void WaitQueue::Remove(WaitEntry& entry) {
 
 // --- Waking ------------------------------------------------------------------
 
+Mutex& WaitQueue::pollfree_mutex() {
+  static constinit Mutex mutex;
+  return mutex;
+}
+
 bool WaitQueue::WakeUpPollfree() {
   const WakeBatch let_go_unlocked;
+  MutexLock life(&pollfree_mutex());
   SpinLockGuard guard(&lock_);
   WakeLocked(kNormal, 0, 0, PollKey(kPollHup | kPollFree));
   return list_.empty();

@@ -16,6 +16,7 @@
 #include <cstdint>
 
 #include "absl/base/thread_annotations.h"
+#include "core/mutex.h"
 #include "core/spin_lock.h"
 #include "core/task.h"
 #include "core/wait_list.h"
@@ -148,8 +149,12 @@ class WaitQueue {
 
   // wake_up_pollfree(): the queue is about to die before those who poll it.
   // Tells all, with kPollHup | kPollFree; their wake functions must unlink
-  // themselves. True if nobody is queued after it.
+  // themselves (core/epoll.h does). True if nobody is queued after it: then the
+  // queue may die.
   [[nodiscard]] bool WakeUpPollfree() ABSL_LOCKS_EXCLUDED(lock_);
+  // Held during that: who holds it and finds its entry still queued may take it
+  // out, for the queue lives. The kernel frees such a queue after an RCU delay.
+  static Mutex& pollfree_mutex();
 
   // __wake_up(): the general form. `key` goes to the wake functions.
   int Wake(TaskState mode, int nr, int wake_flags, void* key)
