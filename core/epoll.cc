@@ -96,6 +96,7 @@ class Epoll::Entering final : public PollTable {
     // Partner of the barrier in WaitQueue::HasSleeper().
     std::atomic_thread_fence(std::memory_order_seq_cst);
   }
+  bool entering() const override { return true; }
 
  private:
   Item& item_;

@@ -6,6 +6,7 @@
 
 #include "absl/strings/string_view.h"
 #include "core/check.h"
+#include "core/might_sleep.h"
 #include "core/pause.h"
 #include "core/task.h"
 #include "core/wait_event.h"
@@ -55,6 +56,7 @@ uint32_t Fifo::writers() const {
 
 int Fifo::Open(uint32_t flags, FifoFile& file) {
   WAITQ_CHECK(!file.is_open(), "a file is opened twice");
+  MightSleep();
   int result = 0;
   {
     MutexLock lock(&mu_);
@@ -175,6 +177,7 @@ void Fifo::DropFileLocked() {
 // --- Reading and writing -----------------------------------------------------
 
 int64_t Fifo::Read(const FifoFile& file, char* buffer, size_t n) {
+  MightSleep();
   int64_t result = 0;
   bool slept = false;
   bool freed_slot = false;
@@ -222,6 +225,7 @@ int64_t Fifo::Read(const FifoFile& file, char* buffer, size_t n) {
 }
 
 int64_t Fifo::Write(const FifoFile& file, const char* data, size_t n) {
+  MightSleep();
   ThreadTask& task = Task::Current();
   const bool whole = n <= kPipeBuf;
   size_t written = 0;

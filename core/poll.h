@@ -24,6 +24,8 @@ class PollTable {
   // poll_wait(): enters `queue`. With a full barrier: the look at the file that
   // follows sees what a waker did that saw nobody.
   virtual void Enter(WaitQueue& queue) = 0;
+  // !poll_does_not_wait(): whether Enter() enters.
+  virtual bool entering() const = 0;
 
  protected:
   ~PollTable() = default;
@@ -46,6 +48,7 @@ class PollQueues final : public PollTable {
   // For Poll(): the events that the next Enter() is for, and whether to enter:
   // in the first round of looks only.
   void set_events(PollEvents events) { events_ = events; }
+  bool entering() const override { return entering_; }
   void StopEntering() { entering_ = false; }
 
   // poll_schedule_timeout(): sleeps until one of the queues is woken, a signal

@@ -5,7 +5,10 @@
 
 #include "absl/strings/cord.h"
 #include "absl/strings/string_view.h"
+#include "core/check.h"
+#include "core/might_sleep.h"
 #include "core/pause.h"
+#include "core/poll_events.h"
 #include "core/task.h"
 #include "core/wait_event.h"
 
@@ -19,13 +22,45 @@ void ScullPipe::NoteLocked() {
   writable_.store(!state_.full(), std::memory_order_seq_cst);
 }
 
-void ScullPipe::Open() {
+void ScullPipe::Open(uint32_t flags) {
+  MightSleep();
   MutexLock lock(&mu_);
+  state_.Clear();
+  NoteLocked();
+  if ((flags & kRead) != 0) ++readers_;
+  if ((flags & kWrite) != 0) ++writers_;
+}
+
+void ScullPipe::Release(uint32_t flags, const FasyncCallback* callback) {
+  MightSleep();
+  fasync_.Remove(callback);
+  MutexLock lock(&mu_);
+  WAITQ_CHECK(((flags & kRead) == 0 || readers_ > 0) &&
+                  ((flags & kWrite) == 0 || writers_ > 0),
+              "a scull pipe is released that was not opened");
+  if ((flags & kRead) != 0) --readers_;
+  if ((flags & kWrite) != 0) --writers_;
+  if (readers_ + writers_ > 0) return;
   state_.Clear();
   NoteLocked();
 }
 
+void ScullPipe::Fasync(const FasyncCallback* callback, bool on) {
+  on ? fasync_.Add(callback) : fasync_.Remove(callback);
+}
+
+uint32_t ScullPipe::readers() const {
+  MutexLock lock(&mu_);
+  return readers_;
+}
+
+uint32_t ScullPipe::writers() const {
+  MutexLock lock(&mu_);
+  return writers_;
+}
+
 int64_t ScullPipe::Read(char* buffer, size_t n, bool nonblock) {
+  MightSleep();
   mu_.Lock();
   while (state_.empty()) {
     mu_.Unlock();
@@ -48,6 +83,7 @@ int64_t ScullPipe::Read(char* buffer, size_t n, bool nonblock) {
 }
 
 int64_t ScullPipe::Write(const char* data, size_t n, bool nonblock) {
+  MightSleep();
   mu_.Lock();
   while (state_.full()) {
     mu_.Unlock();
@@ -68,6 +104,7 @@ int64_t ScullPipe::Write(const char* data, size_t n, bool nonblock) {
   mu_.Unlock();
   Pause(PausePoint::kBeforeWake);
   in_queue_.WakeUpInterruptible();
+  fasync_.Kill(kPollIn);
   return static_cast<int64_t>(room);
 }
 

@@ -5,7 +5,10 @@
 #include <csignal>
 #include <string>
 
+#include "core/atomic_context.h"
+#include "core/fasync.h"
 #include "core/pause.h"
+#include "core/poll_events.h"
 #include "core/scull_pipe.h"
 #include "core/task.h"
 #include "gtest/gtest.h"
@@ -123,6 +126,86 @@ TEST_F(SpecScullTest, Spec67_DataBeatsASignal) {
   EXPECT_EQ(Write(1), 1);
   reader.GoOn();
   EXPECT_EQ(reader.Result(), 1);
+}
+
+TEST_F(SpecScullTest, Spec67_AReadWakesAllWritersAndOneGetsTheSpace) {
+  ASSERT_EQ(Write(kFits), kFits);
+  std::array<Actor*, 3> writers;
+  for (Actor*& writer : writers) writer = &stage_.EnterAsleep(writes(1));
+  for (Actor* writer : writers) writer->StopAt(PausePoint::kAfterSleep);
+  EXPECT_EQ(Read(1), 1);
+  for (Actor* writer : writers) writer->AwaitStopped();
+  writers[2]->GoOn();
+  EXPECT_EQ(writers[2]->Result(), 1);
+  for (Actor* late : {writers[0], writers[1]}) {
+    late->GoOn();
+    late->AwaitAsleep();
+    EXPECT_EQ(late->sleeps(), 2);
+  }
+  EXPECT_EQ(Read(kSize), kFits);
+  EXPECT_EQ(writers[0]->Result(), 1);
+  EXPECT_EQ(writers[1]->Result(), 1);
+}
+
+TEST_F(SpecScullTest, Spec67_NothingIsReadAndWrittenLikeAnythingElse) {
+  EXPECT_EQ(Read(0), -EAGAIN) << "it would sleep";
+  Actor& reader = stage_.EnterAsleep(reads(0));
+  ASSERT_EQ(Write(kFits), kFits);
+  EXPECT_EQ(reader.Result(), 0);
+  EXPECT_EQ(Write(0), -EAGAIN);
+  // Who reads nothing wakes writers all the same, for nothing.
+  Actor& writer = stage_.EnterAsleep(writes(1));
+  EXPECT_EQ(Read(0), 0);
+  test::WaitUntil([&] { return writer.sleeps() == 2; });
+  writer.AwaitAsleep();
+  EXPECT_EQ(Read(1), 1);
+  EXPECT_EQ(writer.Result(), 1);
+}
+
+TEST_F(SpecScullTest, Spec67_OpensAreCountedAndTheLastReleaseLosesTheData) {
+  pipe_.Open(ScullPipe::kRead);
+  pipe_.Open(ScullPipe::kWrite);
+  EXPECT_EQ(pipe_.readers(), 1u);
+  EXPECT_EQ(pipe_.writers(), 1u);
+  ASSERT_EQ(Write(3), 3);
+  pipe_.Release(ScullPipe::kWrite);
+  EXPECT_EQ(Read(1), 1);
+  pipe_.Release(ScullPipe::kRead);
+  EXPECT_EQ(pipe_.readers() + pipe_.writers(), 0u);
+  EXPECT_EQ(Read(1), -EAGAIN);
+}
+
+TEST_F(SpecScullTest, Spec67_WhoHasAskedIsToldOfWritesAndNotOfSpace) {
+  int told = 0;
+  const FasyncCallback callback = [&](PollEvents events) {
+    EXPECT_EQ(events, kPollIn);
+    EXPECT_TRUE(InAtomicContext());
+    ++told;
+  };
+  pipe_.Open(ScullPipe::kRead);
+  pipe_.Fasync(&callback, true);
+  pipe_.Fasync(&callback, true);
+  EXPECT_EQ(Write(1), 1);
+  EXPECT_EQ(Write(2), 2);
+  EXPECT_EQ(told, 2);
+  EXPECT_EQ(Read(kFits), 3);
+  EXPECT_EQ(told, 2);
+  pipe_.Fasync(&callback, false);
+  EXPECT_EQ(Write(1), 1);
+  EXPECT_EQ(told, 2);
+  pipe_.Fasync(&callback, true);
+  pipe_.Release(ScullPipe::kRead, &callback);
+  EXPECT_EQ(Write(1), 1);
+  EXPECT_EQ(told, 2);
+}
+
+TEST_F(SpecScullTest, Spec67_PollNeverTellsOfAnEnd) {
+  EXPECT_EQ(pipe_.Poll(nullptr), kPollOut | kPollWrNorm);
+  ASSERT_EQ(Write(1), 1);
+  EXPECT_EQ(pipe_.Poll(nullptr),
+            kPollIn | kPollRdNorm | kPollOut | kPollWrNorm);
+  ASSERT_EQ(Write(kFits), kFits - 1);
+  EXPECT_EQ(pipe_.Poll(nullptr), kPollIn | kPollRdNorm);
 }
 
 }  // namespace
