@@ -161,6 +161,7 @@ TEST_F(SpecRestartTest, Spec70_TimePassesWhileStopped) {
     stage_.Pass(4);
     sleeper.task().SendSignal(SIGSTOP);
     test::WaitUntil([&] { return sleeper.task().state() == kStopped; });
+    sleeper.AwaitAsleep();
     stage_.Pass(4);
     sleeper.task().SendSignal(SIGCONT);
     test::WaitUntil([&] { return sleeper.sleeps() == 3; });
