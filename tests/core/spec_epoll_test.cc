@@ -326,7 +326,6 @@ TEST_F(SpecEpollTest, WhatIsReadyComesInTurn) {
 }
 
 TEST_F(SpecEpollTest, AnEpollIsWatchedAsAFileAndNotInACircle) {
-  // In the order in which they go.
   Epoll& outermost = NewEpoll();
   Epoll& outer = NewEpoll();
   Epoll& inner = NewEpoll();
@@ -347,6 +346,8 @@ TEST_F(SpecEpollTest, AnEpollIsWatchedAsAFileAndNotInACircle) {
   EXPECT_EQ(ReadyIn(inner), Events{kPollIn});
   file_.set_events(0);
   EXPECT_EQ(ReadyIn(outer), Events{});
+  EXPECT_EQ(outermost.Remove(outer), 0);
+  EXPECT_EQ(outer.Remove(inner), 0);
 }
 
 }  // namespace
