@@ -70,7 +70,7 @@ int Epoll::Callback(WaitEntry& entry, TaskState, int wake_flags, void* key) {
       wake_pollers = epoll.pollers_.WaitqueueActive();
     }
   }
-  if (wake_pollers) epoll.pollers_.WakeUpPoll(kReadyEvents);
+  if (wake_pollers) epoll.pollers_.WakeUpPoll(kPollIn);
   if ((happened & kPollFree) != 0) {
     WaitList::Remove(entry);
     own.queue.store(nullptr, std::memory_order_relaxed);  // pollfree_mutex()
@@ -150,6 +150,7 @@ int Epoll::AddChecked(Pollable& file, const EpollEvent& event) {
 }
 
 int Epoll::Modify(Pollable& file, const EpollEvent& event) {
+  if (&file == this) return -EINVAL;
   if ((event.events & kEpollExclusive) != 0) return -EINVAL;
   MutexLock lock(&mutex_);
   const auto found = items_.find(&file);
@@ -167,6 +168,7 @@ int Epoll::Modify(Pollable& file, const EpollEvent& event) {
 }
 
 int Epoll::Remove(Pollable& file) {
+  if (&file == this) return -EINVAL;
   MutexLock lock(&mutex_);
   const auto found = items_.find(&file);
   if (found == items_.end()) return -ENOENT;
@@ -203,7 +205,7 @@ void Epoll::Look(Item& item, PollTable* table) {
     if (waiters_.WaitqueueActive()) waiters_.WakeUp();
     wake_pollers = pollers_.WaitqueueActive();
   }
-  if (wake_pollers) pollers_.WakeUpPoll(kReadyEvents);
+  if (wake_pollers) pollers_.WakeUpPoll(kPollIn);
 }
 
 // --- Waiting -----------------------------------------------------------------
