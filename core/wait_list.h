@@ -120,6 +120,13 @@ class WaitList {
     return head_.next.load(std::memory_order_relaxed) == &head_;
   }
 
+  // list_is_singular().
+  bool single() const {
+    const WaitLink* const first = head_.next.load(std::memory_order_relaxed);
+    return first != &head_ &&
+           first == head_.prev.load(std::memory_order_relaxed);
+  }
+
   // First among those without priority: so the newest of them is woken first.
   void AddHead(WaitEntry& entry);
   // Before all others, whoever they are.

@@ -209,6 +209,11 @@ class WaitQueue {
     std::atomic_thread_fence(std::memory_order_seq_cst);
     return WaitqueueActive();
   }
+  // wq_has_single_sleeper(): exactly one; no barrier.
+  bool HasSingleSleeper() const {
+    const WaitList* const unlocked = &list_;
+    return unlocked->single();
+  }
 
  private:
   SpinLock lock_;

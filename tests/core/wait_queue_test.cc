@@ -551,6 +551,21 @@ TEST_F(WaitQueueTest, ALateWakeUpDoesNotSeeWhoWasInterrupted) {
 
 // --- Misuse ------------------------------------------------------------------
 
+TEST(WaitQueueTest, ASingleSleeperIsToldFromNoneAndFromTwo) {
+  WaitQueue queue;
+  EXPECT_FALSE(queue.HasSingleSleeper());
+  WaitEntry first(nullptr, &DefaultWakeFunction);
+  WaitEntry second(nullptr, &DefaultWakeFunction);
+  queue.Add(first);
+  EXPECT_TRUE(queue.HasSingleSleeper());
+  queue.Add(second);
+  EXPECT_FALSE(queue.HasSingleSleeper());
+  queue.Remove(first);
+  EXPECT_TRUE(queue.HasSingleSleeper());
+  queue.Remove(second);
+  EXPECT_FALSE(queue.HasSingleSleeper());
+}
+
 TEST(WaitQueueDeathTest, AnEntryMayNotDieWhileQueued) {
   EXPECT_DEATH(
       {
