@@ -290,16 +290,12 @@ int Epoll::Wait(std::span<EpollEvent> events, Ticks timeout) {
     if (!available) timed_out = task.ScheduleUntil(deadline) == 0;
     Pause(PausePoint::kBeforeFinish);
     task.SetRunning();
-    // Woken: there is something, or there was.
-    available = true;
-    if (!WaitList::UnlinkedCarefully(entry)) {
-      SpinLockGuard guard(&lock_);
-      // Timed out, and nobody has chosen it since: that is all. Who was chosen
-      // has to harvest once more, or an event would wait for the next one.
-      if (timed_out) available = !entry.queued();
-      SpinLockGuard waiters_guard(&waiters_.lock());
-      WaitList::Remove(entry);
-    }
+    SpinLockGuard guard(&lock_);
+    // Timed out, and nobody has chosen it since: that is all. Who was chosen
+    // has to harvest once more, or an event would wait for the next one.
+    available = !(timed_out && entry.queued());
+    SpinLockGuard waiters_guard(&waiters_.lock());
+    WaitList::Remove(entry);
   }
 }
 

@@ -23,6 +23,7 @@ enum class PausePoint {
   kUnlocked,       // the lock of a pipe was just released, to sleep
   kBeforeWake,     // the same, to wake others
   kSignalPosted,   // a signal's sender: pending, nobody is woken yet
+  kBeforeStop,     // about to be stopped by a signal that is pending
   kBetweenWakes,   // a simple queue's waker of all, between two, unlocked
   kEnteredPoll,    // a poller is in the queues; about to look at the file
 };

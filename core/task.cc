@@ -243,6 +243,7 @@ Ticks ThreadTask::TicksUntil(absl::Time deadline) const {
 }
 
 void ThreadTask::StopFor(int signal) {
+  Pause(PausePoint::kBeforeStop);
   SetState(kStopped);
   Pause(PausePoint::kStateSet);
   // SIGCONT takes the stop away before it reads the state: either it is gone

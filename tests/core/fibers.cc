@@ -35,6 +35,8 @@ const char* NameOf(PausePoint point) {
       return "before waking";
     case PausePoint::kSignalPosted:
       return "signal pending";
+    case PausePoint::kBeforeStop:
+      return "before stopping";
     case PausePoint::kBetweenWakes:
       return "between wakes";
     case PausePoint::kEnteredPoll:

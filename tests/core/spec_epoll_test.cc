@@ -5,7 +5,9 @@
 #include <cerrno>
 #include <csignal>
 #include <deque>
+#include <functional>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "core/epoll.h"
@@ -30,11 +32,18 @@ class FakeFile final : public Pollable {
 
   PollEvents Poll(PollTable* table) override {
     if (table != nullptr) table->Enter(queue_);
-    return events_;
+    const PollEvents events = events_;
+    if (after_look_) std::exchange(after_look_, nullptr)();
+    return events;
   }
   void set_events(PollEvents events) { events_ = events; }
+  // To happen once, just after the next look.
+  void set_after_look(std::function<void()> happens) {
+    after_look_ = std::move(happens);
+  }
 
  private:
+  std::function<void()> after_look_;
   WaitQueue& queue_;
   std::atomic<PollEvents> events_{0};
 };
@@ -303,6 +312,25 @@ TEST_F(SpecEpollTest, EventsThatNobodyAskedForMakeNothingReady) {
   EXPECT_EQ(epoll.Wait({&event, 1}, 0), 1);
   EXPECT_EQ(event.events, kPollHup);
   EXPECT_EQ(event.data, 7u);
+}
+
+TEST_F(SpecEpollTest, WhatHappensAfterTheLookIsNotLost) {
+  Epoll& epoll = NewEpoll();
+  EXPECT_EQ(epoll.Add(file_, {kPollIn | kEpollEt, 0}), 0);
+  queue_.WakeUp();  // ready, perhaps
+  file_.set_after_look([&] { Have(kPollIn); });
+  EXPECT_EQ(ReadyIn(epoll), Events{}) << "it was not, at the look";
+  EXPECT_EQ(ReadyIn(epoll), Events{kPollIn});
+}
+
+// What one leaves is still there for the next.
+TEST_F(SpecEpollTest, AtALevelTheNextWhoWaitsIsWokenToo) {
+  MakeEpolls(1, kPollIn);
+  Actor& first = stage_.EnterAsleep(waits(0));
+  Actor& second = stage_.EnterAsleep(waits(0));
+  Have(kPollIn);
+  EXPECT_EQ(second.Result(), 1);
+  EXPECT_EQ(first.Result(), 1);
 }
 
 TEST_F(SpecEpollTest, WhatIsReadyComesInTurn) {

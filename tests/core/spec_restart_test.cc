@@ -306,16 +306,18 @@ TEST_F(SpecRestartTest, AStopThatIsRevokedBeforeItBeganDoesNotBegin) {
   early.AwaitAsleep();
   EXPECT_EQ(early.task().state(), kInterruptible);
 
-  Actor& late = stage_.EnterAsleep(reads());
-  late.StopAt(PausePoint::kStateSet);
-  late.task().SendSignal(SIGSTOP);
-  late.AwaitStopped();
-  EXPECT_EQ(late.task().state(), kStopped);
-  late.task().SendSignal(SIGCONT);
-  late.GoOn();
-  test::WaitUntil([&] { return late.sleeps() == 2; });
-  late.AwaitAsleep();
-  EXPECT_EQ(late.task().state(), kInterruptible);
+  for (const PausePoint point :
+       {PausePoint::kBeforeStop, PausePoint::kStateSet}) {
+    Actor& late = stage_.EnterAsleep(reads());
+    late.StopAt(point);
+    late.task().SendSignal(SIGSTOP);
+    late.AwaitStopped();
+    late.task().SendSignal(SIGCONT);
+    late.GoOn();
+    test::WaitUntil([&] { return late.sleeps() == 2; });
+    late.AwaitAsleep();
+    EXPECT_EQ(late.task().state(), kInterruptible);
+  }
   condition_ = true;
   queue_.WakeUpAll();
 }

@@ -551,7 +551,7 @@ TEST_F(WaitQueueTest, ALateWakeUpDoesNotSeeWhoWasInterrupted) {
 
 // --- Misuse ------------------------------------------------------------------
 
-TEST(WaitQueueTest, ASingleSleeperIsToldFromNoneAndFromTwo) {
+TEST_F(WaitQueueTest, ASingleSleeperIsToldFromNoneAndFromTwo) {
   WaitQueue queue;
   EXPECT_FALSE(queue.HasSingleSleeper());
   WaitEntry first(nullptr, &DefaultWakeFunction);
