@@ -95,6 +95,20 @@ TEST_F(SpecIopollTest, Spec56_TheReadAfterTheDeadlineCounts) {
   }
 }
 
+TEST_F(SpecIopollTest, Spec56_AStallAfterTheReadIsFollowedByAnother) {
+  // The first read is in time; the machine then stands still until it is over.
+  const auto read_and_stall = [&] {
+    if (++reads_ == 1) stage_.clock().AdvanceWithoutTimers(absl::Seconds(5));
+    return reads_.load();
+  };
+  Actor& poller = stage_.Enter([&] {
+    return ReadPollTimeout(read_and_stall, value_, at_least(2), kNone,
+                           absl::Seconds(1));
+  });
+  EXPECT_EQ(poller.Result(), 0);
+  EXPECT_EQ(reads_, 2);
+}
+
 TEST_F(SpecIopollTest, Spec56_TheTimeIsOverAfterTheDeadlineNotAtIt) {
   Actor& poller = stage_.EnterAsleep([&] {
     return ReadPollTimeout(read(), value_, never(), 4 * kTick, kTick);
