@@ -23,7 +23,18 @@ void CallQueue::Start() {
   thread_ = std::thread([this] { Serve(); });
 }
 
+void CallQueue::DropCall() {
+  // Releases what the call did, to Shutdown().
+  if (calls_.fetch_sub(1, std::memory_order_release) == 1) calls_.notify_all();
+}
+
 void CallQueue::Shutdown() {
+  // gRPC's server has shut down before its calls are gone: they have yet to
+  // hear of it, and to give their last answers. On a queue that is shut down
+  // that would end the program.
+  for (int n; (n = calls_.load(std::memory_order_acquire)) > 0;) {
+    calls_.wait(n, std::memory_order_acquire);
+  }
   {
     MutexLock lock(&mu_);
     if (closed_) return;

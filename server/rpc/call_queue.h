@@ -11,6 +11,7 @@
 #ifndef WAITQ_SERVER_RPC_CALL_QUEUE_H_
 #define WAITQ_SERVER_RPC_CALL_QUEUE_H_
 
+#include <atomic>
 #include <memory>
 #include <thread>
 
@@ -57,9 +58,15 @@ class CallQueue final : public engine::Home {
 
   // Starts the thread.
   void Start();
-  // After the server's own shutdown: serves what is left, and joins the thread.
-  // What is delivered later is dropped. A second call does nothing.
+  // After the server's own shutdown, and when nothing on the engine sleeps any
+  // more: waits until all calls are gone, and joins the thread. What is
+  // delivered later is dropped. A second call does nothing.
   void Shutdown();
+
+  // Each call says so when it is made, which is before it comes, and when it is
+  // gone. On the queue's thread, or before Start().
+  void AddCall() { calls_.fetch_add(1, std::memory_order_relaxed); }
+  void DropCall();
 
   grpc::ServerCompletionQueue* queue() { return queue_.get(); }
 
@@ -84,6 +91,7 @@ class CallQueue final : public engine::Home {
   std::thread thread_;
   engine::DoneList local_;  // delivered by the thread to itself
   InboxTag inbox_tag_{this};
+  std::atomic<int> calls_{0};
 
   Mutex mu_;
   engine::DoneList inbox_ ABSL_GUARDED_BY(mu_);

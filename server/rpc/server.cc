@@ -144,6 +144,8 @@ void Server::Drain() {
 
 void Server::Shutdown(absl::Time deadline) {
   if (server_ != nullptr) server_->Shutdown(absl::ToChronoTime(deadline));
+  // What runs on without its caller ends here: its call would never be gone.
+  engine_.Drain();
   // gRPC wants its queues emptied, also if it did not start.
   for (auto& queue : queues_) queue->Shutdown();
   server_ = nullptr;

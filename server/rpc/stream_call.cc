@@ -13,7 +13,11 @@ void StreamCall::Arm(const Parts& parts) {
                                parts.queue->queue(), &call->arrived_);
 }
 
-StreamCall::StreamCall(const Parts& parts) : parts_(parts) {}
+StreamCall::StreamCall(const Parts& parts) : parts_(parts) {
+  parts_.queue->AddCall();
+}
+
+StreamCall::~StreamCall() { parts_.queue->DropCall(); }
 
 void StreamCall::OnArrived(bool ok) {
   if (!ok) {  // the server shuts down; of this call no other tag comes back

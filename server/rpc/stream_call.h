@@ -43,7 +43,7 @@ class StreamCall : private engine::Caller {
 
  protected:
   explicit StreamCall(const Parts& parts);
-  virtual ~StreamCall() = default;
+  virtual ~StreamCall();
 
   // --- What has happened -----------------------------------------------------
 

@@ -23,6 +23,7 @@ UnaryCall::UnaryCall(RawService* service, int index, const UnaryMethod* method,
       method_(*method),
       engine_(*engine),
       queue_(*queue) {
+  queue_.AddCall();
   context_.AsyncNotifyWhenDone(&done_);
   service_.RequestUnary(index_, &context_, &request_, &responder_,
                         queue_.queue(), &arrived_);

@@ -128,7 +128,7 @@ class UnaryCall final : private engine::Caller {
  private:
   UnaryCall(RawService* service, int index, const UnaryMethod* method,
             engine::Engine* engine, CallQueue* queue);
-  ~UnaryCall() = default;
+  ~UnaryCall() { queue_.DropCall(); }
 
   void OnArrived(bool ok);
   // The call is over, or its caller has gone.
