@@ -31,9 +31,6 @@ constexpr uint64_t kEdges[] = {0,          1,           2,
                                1ULL << 63, UINT64_MAX,  UINT64_MAX - 1};
 
 // What bad_request_test.cc tries one by one, and worse.
-const std::string kMethods[] = {"WaitQueues/Wait", "Pipes/Read", "Pipes/Write",
-                                "Completions/Wait", "Objects/Create"};
-
 const std::string kBadTexts[] = {"",
                                  " ",
                                  "a b",
@@ -124,6 +121,8 @@ void HostileRequests::Learn(const Message& response) {
       }
     } else if (field->cpp_type() == FieldDescriptor::CPPTYPE_MESSAGE) {
       Learn(reflection.GetMessage(response, field));
+    } else if (field->name() == "server_epoch") {
+      epoch_ = reflection.GetUInt64(response, field);
     } else if (field->name() == "id" || field->name() == "hold_id") {
       ids_[learned_ids_++ % ids_.size()] =
           reflection.GetUInt64(response, field);
@@ -187,9 +186,6 @@ const FieldDescriptor* HostileRequests::Choose(const OneofDescriptor& oneof,
 void HostileRequests::FillField(Message& message, const FieldDescriptor& field,
                                 bool tame) {
   const auto& reflection = *message.GetReflection();
-  const bool is_id = field.name() == "id" || field.name() == "hold_id";
-  // Another one ends the call before it has begun.
-  if (field.name() == "server_epoch" && !random_.OneIn(50)) return;
   switch (field.cpp_type()) {
     case FieldDescriptor::CPPTYPE_BOOL:
       return reflection.SetBool(&message, &field, random_.OneIn(2));
@@ -206,9 +202,7 @@ void HostileRequests::FillField(Message& message, const FieldDescriptor& field,
     case FieldDescriptor::CPPTYPE_INT64:
       return reflection.SetInt64(&message, &field, Signed(field, tame));
     case FieldDescriptor::CPPTYPE_UINT64:
-      return reflection.SetUInt64(
-          &message, &field,
-          is_id && tame ? ids_[random_.Below(ids_.size())] : Number(tame));
+      return reflection.SetUInt64(&message, &field, Unsigned(field, tame));
     case FieldDescriptor::CPPTYPE_ENUM:
       return reflection.SetEnumValue(
           &message, &field,
@@ -233,15 +227,16 @@ void HostileRequests::FillField(Message& message, const FieldDescriptor& field,
 std::string HostileRequests::Text(const FieldDescriptor& field, bool tame) {
   if (!tame && random_.OneIn(3)) return OneOf(kBadTexts, random_);
   if (field.name() == "page_token") return random_.OneIn(2) ? token_ : "";
-  // Few, so that they meet.
+  if (field.name() == "caller") return random_.OneIn(2) ? "fuzz" : "";
   if (field.name() == "request_id") {
-    return absl::StrCat("00000000-0000-4000-8000-00000000000",
-                        random_.Below(4));
+    if (!random_.OneIn(4)) return "";
+    return absl::StrCat("01234567-89ab-cdef-0123-45678901234",
+                        random_.Below(8));
   }
   if (field.name() == "method") {
-    return OneOf(kMethods, random_);
+    const MethodDescriptor& method = Method();
+    return absl::StrCat(method.service()->name(), "/", method.name());
   }
-  if (field.name() == "caller") return random_.OneIn(2) ? "fuzz" : "";
   if (field.name() == "prefix") return random_.OneIn(2) ? "a/" : "";
   // Few, of each kind of object.
   const std::string& file = field.file()->name();
@@ -263,6 +258,16 @@ int64_t HostileRequests::Signed(const FieldDescriptor& field, bool tame) {
   }
   // The word: few values, so that conditions meet them.
   return is_time ? 0 : random_.Between(-1, 2);
+}
+
+uint64_t HostileRequests::Unsigned(const FieldDescriptor& field, bool tame) {
+  if (tame && (field.name() == "id" || field.name() == "hold_id")) {
+    return ids_[random_.Below(ids_.size())];
+  }
+  if (tame && field.name() == "server_epoch") {
+    return random_.OneIn(20) ? Number(tame) : random_.OneIn(2) ? epoch_ : 0;
+  }
+  return Number(tame);
 }
 
 uint64_t HostileRequests::Number(bool tame) {

@@ -57,6 +57,7 @@ class HostileRequests {
                          int index);
   std::string Text(const Field& field, bool tame);
   int64_t Signed(const Field& field, bool tame);
+  uint64_t Unsigned(const Field& field, bool tame);
   uint64_t Number(bool tame);
   std::string Bytes(bool tame);
   void Damage(std::string& bytes);
@@ -70,6 +71,7 @@ class HostileRequests {
   size_t learned_ = 0;
   std::array<uint64_t, 32> ids_ = {};
   size_t learned_ids_ = 0;
+  uint64_t epoch_ = 0;
   std::string token_;
 };
 

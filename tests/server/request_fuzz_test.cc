@@ -10,6 +10,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -24,6 +25,7 @@
 #include "tests/server/fixture.h"
 #include "tests/server/hostile_requests.h"
 #include "tests/support/random.h"
+#include "transport/channel_arguments.h"
 #include "transport/error_info.h"
 
 namespace waitq::test {
@@ -37,6 +39,7 @@ using ::testing::SizeIs;
 constexpr uint64_t kMessageBytes = 128 * 1024;
 constexpr uint64_t kPipeBytes = 1 << 18;
 constexpr uint64_t kBytesAsleep = 2 * kMessageBytes;
+constexpr int kKeptAnswers = 40;
 constexpr int kObjects = 20;
 
 // --- What the protos allow ---------------------------------------------------
@@ -63,7 +66,9 @@ const std::map<std::string, grpc::StatusCode> kCodes = {
 
 // What a method may answer, by the comments in the protos.
 const std::map<std::string, std::set<std::string>> kReasons = [] {
-  const std::set<std::string> all = {"EINVAL", "EMSGSIZE", "ENXIO", "ENOSPC"};
+  // Those of calls with a request_id with them.
+  const std::set<std::string> all = {"EINVAL", "EMSGSIZE",   "ENXIO",
+                                     "ENOSPC", "EOWNERDEAD", "ECANCELED"};
   const std::set<std::string> sleeps = {"EINTR", "EIDRM", "ECANCELED"};
   const auto with = [&](std::set<std::string> more, bool may_sleep = false) {
     more.insert(all.begin(), all.end());
@@ -90,28 +95,51 @@ const std::map<std::string, std::set<std::string>> kReasons = [] {
       {"waitq.v1.Objects.Create", with({"EEXIST"})},
       {"waitq.v1.Objects.Stat", {"EINVAL", "EMSGSIZE", "ENOENT"}},
       {"waitq.v1.Objects.List", {"EINVAL", "EMSGSIZE"}},
-      {"waitq.v1.Objects.Remove", {"EINVAL", "EMSGSIZE", "ENOENT", "EBUSY"}},
+      {"waitq.v1.Objects.Remove", with({"ENOENT", "EBUSY"})},
       {"waitq.v1.Tasks.List", {"EINVAL", "EMSGSIZE"}},
       {"waitq.v1.Tasks.Signal", {"EINVAL", "EMSGSIZE", "ESRCH"}},
       {"waitq.v1.Tasks.Cancel", {"EINVAL", "EMSGSIZE"}},
   };
 }();
 
+// What a request_id belongs to, as Tasks.Cancel has it; nothing if the call has
+// none.
+std::optional<v1::CancelRequest> IdOf(const ByteCall& call) {
+  if (call.messages.empty()) return std::nullopt;
+  const std::unique_ptr<Message> message(
+      MessageFactory::generated_factory()
+          ->GetPrototype(call.method->input_type())
+          ->New());
+  if (!message->ParseFromString(call.messages[0])) return std::nullopt;
+  const auto text = [&](const char* name) -> std::string {
+    const FieldDescriptor* const field =
+        message->GetDescriptor()->FindFieldByName(name);
+    return field == nullptr
+               ? ""
+               : message->GetReflection()->GetString(*message, field);
+  };
+  v1::CancelRequest cancel;
+  cancel.set_request_id(text("request_id"));
+  cancel.set_name(text("name"));
+  cancel.set_method(
+      absl::StrCat(call.method->service()->name(), "/", call.method->name()));
+  if (cancel.request_id().empty()) return std::nullopt;
+  return cancel;
+}
+
 // What speaks against how a call has ended; "" if nothing does.
 std::string Objection(const ByteCall& call, bool draining) {
   const grpc::Status& status = call.status;
-  // Also if another with its id comes, or cancels it.
-  const bool has_id =
-      call.method->input_type()->FindFieldByName("server_epoch") != nullptr;
-  const bool ends_itself = call.cancels || call.deadline.has_value() || has_id;
-  const std::set<std::string> of_ids = {"EOWNERDEAD", "ECANCELED", "ENOSPC"};
+  const bool ends_itself = call.cancels || call.deadline.has_value();
   if (const auto info = ParseErrorInfo(status)) {
     const auto code = kCodes.find(info->reason);
     if (code == kCodes.end()) return "an unknown reason";
     if (code->second != status.error_code()) return "another code's reason";
-    if (info->reason == "ECANCELED" && !ends_itself) return "nobody has gone";
+    // A call with an id may be evicted by its repeat, or cancelled by anybody.
+    if (info->reason == "ECANCELED" && !ends_itself && !IdOf(call)) {
+      return "nobody has gone";
+    }
     if (draining && info->reason == "ESHUTDOWN") return "";
-    if (has_id && of_ids.count(info->reason) > 0) return "";
     const bool listed =
         kReasons.at(call.method->full_name()).count(info->reason) > 0;
     return listed ? "" : "a reason that the proto does not list";
@@ -132,7 +160,10 @@ std::string Objection(const ByteCall& call, bool draining) {
     case grpc::StatusCode::RESOURCE_EXHAUSTED:
       // gRPC's own limit, which is above ours.
       for (const std::string& message : call.messages) {
-        if (message.size() > 2 * kMessageBytes) return "";
+        if (message.size() >
+            kMessageBytes + kMaxReceiveBytes - kMaxMessageBytes) {
+          return "";
+        }
       }
       break;
     default:
@@ -186,6 +217,8 @@ class RequestFuzzTest : public EverywhereTest {
     options().limits.bytes_asleep = kBytesAsleep;
     options().limits.bytes_per_caller = kBytesAsleep;
     options().limits.bytes_unsent = kBytesAsleep;
+    options().limits.kept_answers = kKeptAnswers;
+    options().limits.kept_bytes = kBytesAsleep;
   }
 
   // One round of calls, and what must hold after them. `drain`: the server is
@@ -194,18 +227,21 @@ class RequestFuzzTest : public EverywhereTest {
 
   void Check(const ByteCall& call, HostileRequests& requests);
   // Of what the calls have left, when they are over: "" if nothing speaks
-  // against it. Who sleeps or is open, but for writes that run on and calls
-  // that may come again.
+  // against it. Who sleeps or is open, but for writes that run on.
   std::string OpenOrAsleep();
   // What cannot be removed.
   std::string Left();
   // What cannot be used of the limits, to the last byte. Leaves objects.
   std::string Held();
   void RemoveAll();
+  // Ends those whose callers may come back, and forgets what they would be
+  // answered.
+  void CancelAll();
   void ExpectAnswers();
 
   int calls_ = 0;
-  std::map<std::string, int> ends_;  // by how they ended
+  std::map<std::string, int> ends_;               // by how they ended
+  std::map<std::string, v1::CancelRequest> ids_;  // of the round
   bool draining_ = false;
 
  private:
@@ -230,6 +266,7 @@ ByteCall RandomCall(HostileRequests& requests) {
 
 void RequestFuzzTest::Check(const ByteCall& call, HostileRequests& requests) {
   ++calls_;
+  if (const auto id = IdOf(call)) ids_[id->SerializeAsString()] = *id;
   const auto info = ParseErrorInfo(call.status);
   ++ends_[info.has_value() ? info->reason
                            : absl::StrCat("code ", call.status.error_code())];
@@ -262,16 +299,20 @@ void RequestFuzzTest::Check(const ByteCall& call, HostileRequests& requests) {
 
 void RequestFuzzTest::Round(uint64_t seed, bool drain) {
   SCOPED_TRACE(absl::StrCat("WAITQ_SEED=", seed));
+  ids_.clear();
   HostileRequests requests(seed);
   {
     ByteCalls calls(client().channel(),
                     [&](const ByteCall& call) { Check(call, requests); });
+    ByteCall call;
     for (int i = 0; i < kRoundCalls; ++i) {
       if (drain && i == kRoundCalls / 2) {
         draining_ = true;
         server().Drain();
       }
-      calls.Begin(RandomCall(requests));
+      // Some are sent again, once or more often: see request_id.
+      if (i == 0 || !requests.random().OneIn(8)) call = RandomCall(requests);
+      calls.Begin(call);
     }
   }
   // The server may still be at calls that their client has left: so it has
@@ -286,13 +327,18 @@ void RequestFuzzTest::Round(uint64_t seed, bool drain) {
   ExpectAnswers();
 }
 
+void RequestFuzzTest::CancelAll() {
+  for (const auto& [bytes, cancel] : ids_) Call(client(), cancel);
+}
+
 std::string RequestFuzzTest::OpenOrAsleep() {
+  CancelAll();
   std::string text;
   uint64_t run_on = 0;
   for (const v1::Task& task : Sleepers()) {
     if (task.state() == v1::SLEEP_UNINTERRUPTIBLE) {
       ++run_on;
-    } else if (!task.detached()) {  // those wait for a repeat, for a while
+    } else {
       absl::StrAppend(&text, "asleep: ", task.ShortDebugString(), "\n");
     }
   }
@@ -318,6 +364,7 @@ void RequestFuzzTest::RemoveAll() {
 
 std::string RequestFuzzTest::Left() {
   RemoveAll();
+  CancelAll();
   if (const uint64_t n = server().engine().asleep(); n > 0) {
     return absl::StrCat(n, " operations are left asleep");
   }
@@ -334,6 +381,25 @@ std::string RequestFuzzTest::Held() {
     if (!made.status.ok()) return "objects are held";
   }
   RemoveAll();
+
+  v1::StoreRequest store;
+  store.set_name("kept");
+  bool kept = true;
+  for (int i = 0; i <= kKeptAnswers; ++i) {
+    store.set_request_id(
+        absl::StrCat("76543210-89ab-cdef-0123-4567890123", 10 + i));
+    const bool one_too_many = i == kKeptAnswers;
+    kept = kept && Call(client(), store).status.ok() != one_too_many;
+  }
+  for (int i = 0; i < kKeptAnswers; ++i) {
+    v1::CancelRequest forget;
+    forget.set_request_id(
+        absl::StrCat("76543210-89ab-cdef-0123-4567890123", 10 + i));
+    forget.set_name("kept");
+    forget.set_method("WaitQueues/Store");
+    Call(client(), forget);
+  }
+  if (!kept) return "answers are held";
 
   Call<v1::CreateRequest>(
       client(),
