@@ -149,8 +149,8 @@ int WaitForSignal(const sigset_t& signals, absl::Duration timeout) {
   return signal > 0 ? signal : 0;
 }
 
-// Gives memory back to the system after many sleepers have gone: glibc would
-// keep it. Off the threads that serve, and seldom.
+// Gives memory back to the system after many sleepers or bytes have gone: glibc
+// would keep it. Off the threads that serve, and seldom.
 class MemoryKeeper {
  public:
   explicit MemoryKeeper(const engine::Engine& engine) : engine_(engine) {}
@@ -158,15 +158,20 @@ class MemoryKeeper {
   // To be called about once a second.
   void Tick() {
     constexpr uint64_t kManySleepers = 5000;
+    constexpr uint64_t kManyBytes = 16 << 20;
     const uint64_t asleep = engine_.asleep();
     const uint64_t ended = engine_.ended();
+    const uint64_t bytes = engine_.bytes();
     most_asleep_ = std::max(most_asleep_, asleep);
+    most_bytes_ = std::max(most_bytes_, bytes);
     const bool many_gone = most_asleep_ - asleep >= kManySleepers ||
-                           ended - ended_before_ >= kManySleepers;
+                           ended - ended_before_ >= kManySleepers ||
+                           most_bytes_ - bytes >= kManyBytes;
     ended_before_ = ended;
     if (many_gone) {
       // Those that have ended are not freed yet: their answers go out now.
       most_asleep_ = asleep;
+      most_bytes_ = bytes;
       trim_next_ = true;
     } else if (trim_next_) {
       trim_next_ = false;
@@ -176,7 +181,9 @@ class MemoryKeeper {
 
  private:
   const engine::Engine& engine_;
-  uint64_t most_asleep_ = 0;  // since many have gone
+  // Since many have gone.
+  uint64_t most_asleep_ = 0;
+  uint64_t most_bytes_ = 0;
   uint64_t ended_before_ = 0;
   bool trim_next_ = false;
 };
@@ -191,13 +198,22 @@ void Drain(rpc::Server& server, absl::Duration grace, const sigset_t& stop) {
            grace;
   };
   server.Drain();
-  while (!is_over() && !server.engine().UnreadPipes().empty()) {
+  // What has been read is not gone before it is sent.
+  const auto is_empty = [&] {
+    return server.engine().UnreadPipes().empty() &&
+           server.engine().bytes_unsent() == 0;
+  };
+  while (!is_over() && !is_empty()) {
     if (WaitForSignal(stop, absl::Milliseconds(50)) == 0) continue;
     spdlog::info("second signal: stopping at once");
     break;
   }
   for (const auto& [name, bytes] : server.engine().UnreadPipes()) {
     spdlog::warn("{}: {} bytes were not read, or not accepted", name, bytes);
+  }
+  if (const uint64_t unsent = server.engine().bytes_unsent(); unsent > 0) {
+    spdlog::warn("{} bytes were read and not sent: their readers are slow",
+                 unsent);
   }
   // A moment for answers that are on their way; then what is left is cut.
   server.Shutdown(absl::Now() + absl::Milliseconds(500));

@@ -81,7 +81,8 @@ void AddAwait(CLI::App& app, Command& command) {
       }
       return ReportAnswer(e, arguments->name, *result,
                           End{.outcome = result->outcome},
-                          OutcomeText(result->outcome, false, options.timeout));
+                          OutcomeText(result->outcome, false, options.timeout) +
+                              TimingText(result->timing));
     };
   });
 }

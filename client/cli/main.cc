@@ -1,5 +1,6 @@
 // `waitq`: the client as a program.
 
+#include <fcntl.h>
 #include <unistd.h>
 
 #include <cstdlib>
@@ -23,9 +24,21 @@ std::string CallerName() {
   return absl::StrCat("waitq:", getpid(), "@", host);
 }
 
+// A standard descriptor that was closed would be the next file's that somebody
+// opens: gRPC's, say, to which we would then write. Opened the wrong way round,
+// so that it fails as a closed one does.
+void FillStandardDescriptors() {
+  for (const int fd : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
+    if (fcntl(fd, F_GETFD) >= 0) continue;
+    [[maybe_unused]] const int opened =
+        open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY);
+  }
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
+  FillStandardDescriptors();
   // Debian's abseil checks the order of locks, at a price, and aborts.
   absl::SetMutexDeadlockDetectionMode(absl::OnDeadlockCycle::kIgnore);
   // An error is one line, ours; gRPC's log would add its own.

@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <csignal>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -23,6 +24,9 @@ namespace {
 constexpr size_t kBufferBytes = 64 << 10;
 // Of one packet: what one answer carries.
 constexpr uint64_t kPacketBytesMax = (4 << 20) - 1024;
+
+// How long a packet may be on its way to standard output.
+constexpr absl::Duration kHold = absl::Seconds(30);
 
 const PipeOptions kPackets{.mode = PipeMode::kPacket};
 
@@ -94,6 +98,11 @@ void AddSend(CLI::App& app, Command& command) {
   send->add_flag("--raw", arguments->raw,
                  "All of standard input is one packet, byte by byte")
       ->excludes(texts);
+  send->add_flag_callback(
+      "--uninterruptible",
+      [arguments] { arguments->options.sleep = Sleep::kUninterruptible; },
+      "No signal ends the sleep, and the packet is sent though this program "
+      "dies");
   AddParsed(*send, "--timeout", arguments->options.timeout, ParseTimeout,
             "How long to sleep for room at most, each time: 200ms 1.5s 2m")
       ->type_name("D");
@@ -125,8 +134,27 @@ struct RecvArguments {
   ReadOptions options;
 };
 
-// One call for each packet: none is on its way to us that was not asked for, so
-// nothing is lost when this program is stopped between two.
+// Prints a packet, which then is accepted; one that cannot be printed is put
+// back for others. The exit code.
+int PrintPacket(const RecvArguments& arguments, ReadResult& packet,
+                const StopEvent& stop, Environment& e) {
+  std::string line = e.json ? Json(packet) : std::move(packet.data);
+  if (e.json || !arguments.raw) line += '\n';
+  const absl::Status written = WriteAll(STDOUT_FILENO, line, stop);
+  if (!written.ok()) {
+    // Not with the stop token: it may be why.
+    (void)e.client.Release(arguments.name, packet.hold_id);
+    const End end{.status = written, .stop_signal = StopSignal()};
+    // Quietly, as other tools whose reader has had enough.
+    if (ExitCode(end) == kExitSignalBase + SIGPIPE) return ExitCode(end);
+    return Report(arguments.name, end);
+  }
+  const absl::Status accepted = e.client.Accept(arguments.name, packet.hold_id);
+  return accepted.ok() ? kExitOk : Report(arguments.name, accepted);
+}
+
+// One call for each packet, which is held until it is printed: should this
+// program die before, it comes again.
 int RunRecv(const RecvArguments& arguments, Environment& e) {
   const StopEvent stop(e.stop);
   for (uint32_t i = 0; arguments.follow || i < arguments.count; ++i) {
@@ -141,12 +169,8 @@ int RunRecv(const RecvArguments& arguments, Environment& e) {
               : OutcomeText(end.outcome, end.broken, arguments.options.timeout);
       return ReportAnswer(e, arguments.name, *result, end, what);
     }
-    std::string line = e.json ? Json(*result) : std::move(result->data);
-    if (e.json || !arguments.raw) line += '\n';
-    const absl::Status written = WriteAll(STDOUT_FILENO, line, stop);
-    if (written.ok()) continue;
-    const End end{.status = written, .stop_signal = StopSignal()};
-    return Report(arguments.name, end);
+    const int code = PrintPacket(arguments, *result, stop, e);
+    if (code != kExitOk) return code;
   }
   return kExitOk;
 }
@@ -155,6 +179,7 @@ void AddRecv(CLI::App& app, Command& command) {
   auto arguments = std::make_shared<RecvArguments>();
   arguments->options.pipe = kPackets;
   arguments->options.max_bytes = kPacketBytesMax;
+  arguments->options.hold = kHold;
   CLI::App* recv =
       app.add_subcommand("recv", "Take packets out of a queue, a line each");
   AddParsed(*recv, "NAME", arguments->name, ParseName,
@@ -172,7 +197,8 @@ void AddRecv(CLI::App& app, Command& command) {
   recv->add_flag("--nonblock", arguments->options.nonblock,
                  "Do not sleep: exit 11 instead");
   recv->footer(
-      "Who calls first is served first, and each packet goes to one.\n"
+      "Who calls first is served first, and each packet goes to one. One that\n"
+      "was not printed, because this program died, comes again after 30 s.\n"
       "Example: waitq recv jobs --follow | while read -r job; do ...; done");
   recv->callback([arguments, &command] {
     command = [arguments](Environment& e) { return RunRecv(*arguments, e); };
@@ -195,7 +221,8 @@ int RunPoll(const PollArguments& arguments, Environment& e) {
   }
   return ReportAnswer(
       e, arguments.name, *result, End{.outcome = result->outcome},
-      OutcomeText(result->outcome, false, arguments.options.timeout));
+      OutcomeText(result->outcome, false, arguments.options.timeout) +
+          TimingText(result->timing));
 }
 
 void AddPoll(CLI::App& app, Command& command) {
@@ -208,6 +235,8 @@ void AddPoll(CLI::App& app, Command& command) {
   AddParsed(*poll, "--timeout", arguments->options.timeout, ParseTimeout,
             "How long to sleep at most: 200ms 1.5s 2m")
       ->type_name("D");
+  poll->add_flag("--timing", arguments->options.want_timing,
+                 "Also print where the time went, as the server saw it");
   poll->add_flag("--nonblock", arguments->options.nonblock,
                  "Do not sleep: exit 11 instead");
   poll->footer(

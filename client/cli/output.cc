@@ -57,14 +57,6 @@ const char* StateLetter(Sleep state) {
   return "?";
 }
 
-void AppendTiming(const std::optional<Timing>& timing, std::string& line) {
-  if (!timing.has_value()) return;
-  absl::StrAppend(&line, " asleep=", absl::FormatDuration(timing->asleep),
-                  " wake_to_send=", absl::FormatDuration(timing->wake_to_send),
-                  " overshoot=", absl::FormatDuration(timing->overshoot),
-                  " place=", timing->place);
-}
-
 std::string DoneText(uint32_t done) {
   return done == std::numeric_limits<uint32_t>::max() ? "all"
                                                       : absl::StrCat(done);
@@ -151,14 +143,23 @@ std::string WaitLine(const WaitResult& result, bool with_before) {
     absl::StrAppend(&line,
                     " remaining=", absl::FormatDuration(*result.remaining));
   }
-  AppendTiming(result.timing, line);
+  line += TimingText(result.timing);
   return line;
+}
+
+std::string TimingText(const std::optional<Timing>& timing) {
+  if (!timing.has_value()) return "";
+  return absl::StrCat(
+      " asleep=", absl::FormatDuration(timing->asleep),
+      " wake_to_send=", absl::FormatDuration(timing->wake_to_send),
+      " overshoot=", absl::FormatDuration(timing->overshoot),
+      " place=", timing->place);
 }
 
 std::string AwaitLine(const AwaitResult& result) {
   std::string line = absl::StrCat("generation=", result.generation,
                                   " slept=", YesNo(result.slept));
-  AppendTiming(result.timing, line);
+  line += TimingText(result.timing);
   return line;
 }
 
@@ -179,7 +180,7 @@ std::string PollLine(const PollResult& result) {
   if (result.out) events.push_back("out");
   if (result.hup) events.push_back("hup");
   if (result.err) events.push_back("err");
-  return absl::StrJoin(events, " ");
+  return absl::StrJoin(events, " ") + TimingText(result.timing);
 }
 
 std::string Table(const std::vector<Row>& rows) {

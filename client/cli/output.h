@@ -31,6 +31,8 @@ std::string WakeLine(const WakeResult& result);
 std::string AwaitLine(const AwaitResult& result);
 // "woken=1 done=0 generation=17".
 std::string CompleteLine(const CompleteResult& result);
+// " asleep=1s wake_to_send=40us overshoot=0 place=0"; "" without one.
+std::string TimingText(const std::optional<Timing>& timing);
 // "in out": those that are there.
 std::string PollLine(const PollResult& result);
 

@@ -130,6 +130,11 @@ void AddWrite(CLI::App& app, Command& command) {
       ->type_name("D");
   write->add_flag("--nonblock", arguments->options.nonblock,
                   "Do not sleep: exit 11 instead");
+  write->add_flag_callback(
+      "--uninterruptible",
+      [arguments] { arguments->options.sleep = Sleep::kUninterruptible; },
+      "No signal to the sleep ends it, and what was sent is written though "
+      "this program dies");
   write->add_flag("--quiet", arguments->quiet,
                   "Show no progress, which a terminal is shown otherwise");
   write->footer(

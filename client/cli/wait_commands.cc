@@ -36,8 +36,8 @@ int RunWait(WaitArguments& arguments, Environment& environment) {
   return ReportAnswer(
       environment, arguments.name, *result, End{.outcome = result->outcome},
       absl::StrCat(OutcomeText(result->outcome, false, options.timeout),
-                   ", value=", result->value_after,
-                   " generation=", result->generation));
+                   ", value=", result->value_after, " generation=",
+                   result->generation, TimingText(result->timing)));
 }
 
 void AddWait(CLI::App& app, Command& command) {

@@ -148,6 +148,8 @@ absl::StatusOr<Started> Engine::Read(absl::string_view name,
                                      const PipeOptionsRequest& request) {
   const auto find = [&]() -> absl::StatusOr<Ref<PipeObject>> {
     auto pipe = FindOrMakePipe(name, request);
+    // It may have been made for this.
+    if (pipe.ok()) (*pipe)->NoteIdle();
     if (pipe.ok() && op->holds() &&
         (*pipe)->options().profile == PipeProfile::kScull) {
       return MakeError(EINVAL,
@@ -523,6 +525,13 @@ void Engine::Drain() {
   shared_.draining = true;
   for (const Ref<Object>& object : table_.All()) {
     object->EndAll(Event::kDrain);
+  }
+}
+
+void Engine::Stop() {
+  Drain();
+  for (const Ref<Object>& object : table_.All()) {
+    object->EndAll(Event::kStop);
   }
 }
 

@@ -182,6 +182,8 @@ class Engine {
   // From now on writes and new sleeps are refused; who sleeps is ended, with
   // success if its condition holds. Reads of what is there go on.
   void Drain();
+  // After Drain(), when readers have had their time: ends all that is left.
+  void Stop();
   // The pipes that are not empty, with what is unread or held of each.
   std::vector<std::pair<std::string, uint64_t>> UnreadPipes();
 
@@ -189,6 +191,13 @@ class Engine {
   // the start.
   uint64_t asleep() const { return shared_.asleep; }
   uint64_t ended() const { return shared_.ended; }
+  // Bytes kept, of pipes, of writes that sleep and of answers; and those of
+  // answers that are not sent.
+  uint64_t bytes() const {
+    return shared_.pipe_bytes.used() + shared_.bytes_asleep.used() +
+           shared_.bytes_unsent.used() + shared_.kept_bytes.used();
+  }
+  uint64_t bytes_unsent() const { return shared_.bytes_unsent.used(); }
   // The generation of the last change.
   uint64_t generation() const { return shared_.generation; }
 

@@ -28,6 +28,7 @@ Ending EndingOf(Event event) {
     case Event::kRemove:
       return Ending::kRemoved;
     case Event::kDrain:
+    case Event::kStop:
       return Ending::kDraining;
   }
   return Ending::kRemoved;
@@ -131,6 +132,7 @@ const char* Object::AdmitLocked(Operation& op) {
   if (op.is_sleeper() && sleepers_ >= shared_.limits.sleepers_per_object) {
     return "sleepers-per-object";
   }
+  if (op.is_admitted()) return ChargeLocked(op);
   if (!shared_.sleepers.Take(1)) return shared_.sleepers.name();
   if (!own.Take(1)) {
     shared_.sleepers.Return(1);
@@ -194,8 +196,10 @@ void Object::FinishLocked(Operation& op, Ending ending, DoneList& done) {
     shared_.asleep.fetch_sub(1, std::memory_order_relaxed);
     shared_.ended.fetch_add(1, std::memory_order_relaxed);
   }
-  op.caller_info_->sleepers().Return(1);
-  shared_.sleepers.Return(1);
+  if (!op.is_admitted()) {
+    op.caller_info_->sleepers().Return(1);
+    shared_.sleepers.Return(1);
+  }
   // If it fires at this moment it will find the operation ended; it has its own
   // reference for that.
   if (op.timer_armed_ && shared_.timers.Cancel(op)) op.DropRef();
@@ -263,7 +267,8 @@ void Object::Detach(Operation& op, absl::Duration grace) {
 
 void Object::Attach(Operation& op, absl::Time call_deadline, DoneList& done) {
   MutexLock lock(&mu_);
-  if (!IsAsleepLocked(op)) return;
+  // Of a removed object: its end is on its way, without a test.
+  if (!IsAsleepLocked(op) || removed_) return;
   op.detached_ = false;
   SetDeadlineLocked(op, call_deadline);
   ArmTimerLocked(op);
@@ -327,6 +332,11 @@ void Object::EndHandlesLocked(Event event, DoneList& done) {
 }
 
 // --- The object's own life ---------------------------------------------------
+
+void Object::NoteIdle() {
+  MutexLock lock(&mu_);
+  NoteIdleLocked();
+}
 
 void Object::NoteIdleLocked() {
   if (removed_ || created() || !IdleLocked()) return;

@@ -139,14 +139,17 @@ class Object : public RefCounted, private Timer {
   // The operation's timer has fired.
   void OnTimer(Operation& operation) ABSL_LOCKS_EXCLUDED(mu_);
 
-  // Ends all sleeps: Event::kDrain or kRemove. Returns how many. Open handles
-  // are told, too, but not counted.
+  // Ends all sleeps: Event::kDrain, kRemove or kStop. Returns how many. Open
+  // handles are told, too, but not counted.
   uint64_t EndAll(Event event) ABSL_LOCKS_EXCLUDED(mu_);
 
   // Nobody can use it any more: whoever starts on it gets kGone. To be called
   // by the table only, which takes the name out. False if it was removed
   // already, or the condition does not hold.
   bool MarkRemoved(RemoveIf condition) ABSL_LOCKS_EXCLUDED(mu_);
+
+  // Somebody has looked it up, and perhaps made it, and may not use it.
+  void NoteIdle() ABSL_LOCKS_EXCLUDED(mu_);
 
   bool removed() const ABSL_LOCKS_EXCLUDED(mu_) {
     MutexLock lock(&mu_);
@@ -275,8 +278,11 @@ class Object : public RefCounted, private Timer {
   void GoToSleepLocked(Operation& operation) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void OnEventLocked(Operation& operation, Event event, DoneList& done)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  bool IdleLocked() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
-    return sleepers_ == 0 && BlankLocked();
+  // A handle that is being opened is there before it counts as open.
+  bool IdleLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
+    const Line* const handles = HandlesLocked();
+    return sleepers_ == 0 && (handles == nullptr || handles->sleepers == 0) &&
+           BlankLocked();
   }
 
   const ObjectKind kind_;

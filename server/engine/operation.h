@@ -59,6 +59,7 @@ enum class Event : uint8_t {
   kCallerGone,
   kRemove,
   kDrain,
+  kStop,  // after a drain: whoever is left
 };
 
 // How an operation may sleep.
@@ -136,6 +137,9 @@ class Operation : public RefCounted, private WaitEntry, private Timer {
  public:
   uint64_t id() const { return id_; }
   CallerInfo& caller_info() const { return *caller_info_; }
+  const std::shared_ptr<CallerInfo>& shared_caller_info() const {
+    return caller_info_;
+  }
   // The object that it was started on.
   Object& object() const { return *object_; }
 
@@ -169,6 +173,9 @@ class Operation : public RefCounted, private WaitEntry, private Timer {
   // Whether people would say that it sleeps: a call that waits for something,
   // rather than an open handle, which waits for nothing but its object's end.
   virtual bool is_sleeper() const { return true; }
+  // Whether it counts in the limits by something else: it is of a handle, which
+  // does already.
+  virtual bool is_admitted() const { return false; }
   // Whether its success takes something that others then do not get. If so it
   // is passed by while it is detached.
   virtual bool takes() const { return true; }

@@ -76,7 +76,7 @@ void PipeObject::OnRemovedLocked() {
   CancelHoldTimerLocked();
   holds_.Clear();
   hold_ends_.clear();
-  hold_end_of_.clear();
+  hold_infos_.clear();
 }
 
 Line& PipeObject::LineLocked(Operation& op) {
@@ -266,7 +266,12 @@ int PipeObject::ServeReturnedLocked(ReadOperation& op, Walk& walk) {
 
 bool PipeObject::ChargeAnswerLocked(ReadOperation& op, uint64_t n, Walk& walk) {
   op.unsent_.emplace(&shared_.bytes_unsent, &op.caller_info().bytes());
-  const char* const limit = op.unsent_->Take(n);
+  const char* limit = op.unsent_->Take(n);
+  if (limit == nullptr && op.holds()) {
+    op.hold_charge_ = std::make_unique<Charge>(&shared_.bytes_unsent,
+                                               &op.caller_info().bytes());
+    limit = op.hold_charge_->Take(kHoldCost);
+  }
   if (limit == nullptr) return true;
   FinishAtLimitLocked(op, limit, walk.done);
   walk.moved = true;
@@ -280,7 +285,7 @@ void PipeObject::GiveLocked(ReadOperation& op, PipeHolds::Chunk chunk,
   op.data_ = chunk.data;
   if (!charged) bytes_.Charge(cost);
   if (op.holds()) {
-    StartHoldLocked(op.id(), std::move(chunk), *op.hold_for_);
+    StartHoldLocked(op, std::move(chunk));
   } else {
     FreeLocked(cost);
   }

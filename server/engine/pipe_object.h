@@ -77,6 +77,9 @@ class PipeWriter {
   PipeEnds::Writer state_;  // guarded by the pipe's lock
 };
 
+// What a hold costs in memory, besides its bytes.
+inline constexpr uint64_t kHoldCost = 256;
+
 // How much a read wants. `min_bytes` is at most `max_bytes`; where an end
 // stands, less will do. Of packets: one, of up to max_bytes.
 struct ReadSize {
@@ -125,6 +128,8 @@ class ReadOperation final : public PipeOperation {
   // (PipeObject::Accept) or, after that time, put back for others.
   void HoldFor(absl::Duration time) { hold_for_ = time; }
   bool holds() const { return hold_for_.has_value(); }
+  // After its end: it has got bytes, and holds them.
+  bool held() const { return held_; }
 
   // After its end: the bytes, and the pipe's offset before them.
   absl::Cord TakeData() { return std::move(data_); }
@@ -134,6 +139,7 @@ class ReadOperation final : public PipeOperation {
   // With kEndOfFile: a writer died.
   bool broken() const { return broken_; }
 
+  bool is_admitted() const override { return reader_ != nullptr; }
   std::string Describe() const override;
 
  private:
@@ -144,8 +150,10 @@ class ReadOperation final : public PipeOperation {
   const ReadSize size_;
   PipeReader* const reader_;
   absl::Cord data_;
-  std::optional<Charge> unsent_;  // of data_
+  std::optional<Charge> unsent_;         // of data_
+  std::unique_ptr<Charge> hold_charge_;  // for the hold to take over
   std::optional<absl::Duration> hold_for_;
+  bool held_ = false;
   bool redelivered_ = false;
   uint64_t offset_ = 0;
   bool broken_ = false;
@@ -174,6 +182,7 @@ class WriteOperation final : public PipeOperation {
   // ring: partial writes are normal there.
   absl::Cord TakeRest() { return std::move(left_); }
 
+  bool is_admitted() const override { return writer_ != nullptr; }
   std::string Describe() const override;
 
  private:
@@ -364,7 +373,7 @@ class PipeObject final : public Object {
   void FreeLocked(uint64_t n) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
   // Holds (pipe_object_holds.cc).
-  void StartHoldLocked(uint64_t id, PipeHolds::Chunk chunk, absl::Duration time)
+  void StartHoldLocked(ReadOperation& op, PipeHolds::Chunk chunk)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void EndHoldLocked(uint64_t id) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void ArmHoldTimerLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
@@ -381,10 +390,17 @@ class PipeObject final : public Object {
   const PipeOptions options_;
   PipeState bytes_ ABSL_GUARDED_BY(mu_);
   PipeHolds holds_ ABSL_GUARDED_BY(mu_);
-  // When the holds end, soonest first, and by id.
+  // When the holds end, soonest first.
   absl::btree_set<std::pair<absl::Time, uint64_t>> hold_ends_
       ABSL_GUARDED_BY(mu_);
-  absl::flat_hash_map<uint64_t, absl::Time> hold_end_of_ ABSL_GUARDED_BY(mu_);
+  // By id. What a hold costs besides its bytes counts for its caller.
+  struct HoldInfo {
+    absl::Time end;
+    std::shared_ptr<CallerInfo>
+        caller;  // before the charge, which points to it
+    std::unique_ptr<Charge> charge;
+  };
+  absl::flat_hash_map<uint64_t, HoldInfo> hold_infos_ ABSL_GUARDED_BY(mu_);
   struct HoldTimer : waitq::Timer {
     explicit HoldTimer(PipeObject* pipe_in)
         : waitq::Timer(&OnHoldTimer), pipe(*pipe_in) {}

@@ -1,6 +1,8 @@
 // PipeObject: what readers hold, until they accept it or it is put back.
 
+#include <memory>
 #include <optional>
+#include <string>
 #include <utility>
 
 #include "server/engine/pipe_object.h"
@@ -36,24 +38,30 @@ bool PipeObject::Release(uint64_t hold_id) {
     EndHoldLocked(hold_id);
     generation_ = shared_.NextGeneration();
     ServeLocked(done);
+    NoteIdleLocked();
   }
   DeliverAll(std::move(done));
   return true;
 }
 
-void PipeObject::StartHoldLocked(uint64_t id, PipeHolds::Chunk chunk,
-                                 absl::Duration time) {
-  holds_.Hold(id, std::move(chunk));
-  const absl::Time end = shared_.Now() + time;
-  hold_ends_.emplace(end, id);
-  hold_end_of_.emplace(id, end);
+void PipeObject::StartHoldLocked(ReadOperation& op, PipeHolds::Chunk chunk) {
+  // A few bytes must not keep all those that they were written with.
+  if (chunk.data.EstimatedMemoryUsage() > 2 * chunk.data.size() + kHoldCost) {
+    chunk.data = absl::Cord(std::string(chunk.data));
+  }
+  op.held_ = true;
+  holds_.Hold(op.id(), std::move(chunk));
+  const absl::Time end = shared_.Now() + *op.hold_for_;
+  hold_ends_.emplace(end, op.id());
+  hold_infos_.emplace(op.id(), HoldInfo{end, op.shared_caller_info(),
+                                        std::move(op.hold_charge_)});
   ArmHoldTimerLocked();
 }
 
 void PipeObject::EndHoldLocked(uint64_t id) {
-  const auto it = hold_end_of_.find(id);
-  hold_ends_.erase({it->second, id});
-  hold_end_of_.erase(it);
+  const auto it = hold_infos_.find(id);
+  hold_ends_.erase({it->second.end, id});
+  hold_infos_.erase(it);
 }
 
 void PipeObject::ArmHoldTimerLocked() {
@@ -99,6 +107,7 @@ void PipeObject::OnHoldTimer(waitq::Timer& timer) {
     if (put_back) {
       pipe->generation_ = pipe->shared_.NextGeneration();
       pipe->ServeLocked(done);
+      pipe->NoteIdleLocked();
     }
   }
   DeliverAll(std::move(done));

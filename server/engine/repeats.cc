@@ -59,9 +59,25 @@ void Repeat::Answer(KeptAnswer answer) {
 }
 
 void Repeat::Sleep(Ref<Operation> operation) {
-  MutexLock lock(&mu_);
-  // It may have ended in the meantime, and been answered.
-  if (state_ == State::kRunning) operation_ = std::move(operation);
+  DoneList done;
+  bool cancelled = false;
+  {
+    MutexLock lock(&mu_);
+    // It may have ended in the meantime, and been answered.
+    if (state_ == State::kAnswered) return;
+    operation_ = operation;
+    // Or what could not be told to an operation that was not there has come.
+    cancelled = cancelled_;
+    if (!waiter_) {
+      operation->object().Detach(*operation, kReattachGrace);
+    } else if (waiter_.get() != first_) {
+      operation->object().Attach(*operation, waiter_->call_deadline_, done);
+    }
+  }
+  DeliverAll(std::move(done));
+  if (cancelled) {
+    operation->object().OnEvent(*operation, Event::kCallerGone);
+  }
 }
 
 void Repeat::Leave(RepeatWaiter& waiter) {
@@ -128,8 +144,9 @@ absl::StatusOr<RepeatTable::Begun> RepeatTable::MakeLocked(
     shared_.kept_answers.Return(1);
     return StoreIsFull(call.key, shared_.kept_bytes);
   }
-  auto repeat = MakeRef<Repeat>(this, &mu_, call.key, call.fingerprint,
-                                call.answer_bytes, std::move(call.encode));
+  auto repeat =
+      MakeRef<Repeat>(this, &mu_, call.key, call.fingerprint, call.answer_bytes,
+                      waiter.get(), std::move(call.encode));
   repeat->mu_.AssertHeld();
   repeat->waiter_ = waiter;
   repeat->AddRef();  // the run's, until Answer(): its operation points to it
@@ -150,10 +167,13 @@ bool RepeatTable::Cancel(const RepeatKey& key) {
       return true;
     }
     operation = repeat->operation_;
+    if (!operation) {  // it is just beginning: see Sleep()
+      repeat->cancelled_ = true;
+      return true;
+    }
   }
   // Its end, which is CANCELLED, takes it out.
-  return operation &&
-         operation->object().OnEvent(*operation, Event::kCallerGone);
+  return operation->object().OnEvent(*operation, Event::kCallerGone);
 }
 
 void RepeatTable::Expire() {
@@ -164,8 +184,8 @@ void RepeatTable::Expire() {
 void RepeatTable::ExpireLocked() {
   const absl::Time now = shared_.Now();
   while (!kept_.empty() && kept_.front().until <= now) {
-    ForgetLocked(*kept_.front().repeat);
-    kept_.pop_front();
+    const Ref<Repeat> repeat = kept_.front().repeat;
+    ForgetLocked(*repeat);
   }
 }
 
@@ -174,7 +194,8 @@ void RepeatTable::KeepLocked(Repeat& repeat, uint64_t bytes) {
   const uint64_t kept = std::min(bytes, repeat.charged_bytes_);
   shared_.kept_bytes.Return(repeat.charged_bytes_ - kept);
   repeat.charged_bytes_ = kept;
-  kept_.push_back({shared_.Now() + kKeepAnswersFor, Ref<Repeat>(&repeat)});
+  repeat.kept_ = kept_.insert(
+      kept_.end(), {shared_.Now() + kKeepAnswersFor, Ref<Repeat>(&repeat)});
 }
 
 void RepeatTable::ForgetLocked(Repeat& repeat) {
@@ -183,6 +204,7 @@ void RepeatTable::ForgetLocked(Repeat& repeat) {
   if (it == repeats_.end() || it->second.get() != &repeat) return;
   shared_.kept_answers.Return(1);
   shared_.kept_bytes.Return(std::exchange(repeat.charged_bytes_, 0));
+  if (repeat.kept_) kept_.erase(*repeat.kept_);
   // Not the last reference: whoever calls this has one.
   repeats_.erase(it);
 }

@@ -14,9 +14,10 @@
 #define WAITQ_SERVER_ENGINE_REPEATS_H_
 
 #include <cstdint>
-#include <deque>
 #include <functional>
+#include <list>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -84,6 +85,14 @@ class RepeatTable;
 inline constexpr absl::Duration kKeepAnswersFor = absl::Seconds(120);
 inline constexpr absl::Duration kReattachGrace = absl::Seconds(30);
 
+class Repeat;
+
+// An answer that is kept, and until when.
+struct KeptRepeat {
+  absl::Time until;
+  Ref<Repeat> repeat;
+};
+
 // One call and its repeats. Home and caller of its operation, which outlives
 // the calls.
 //
@@ -117,13 +126,14 @@ class Repeat final : public RefCounted, private Home, private Caller {
   enum class State : uint8_t { kRunning, kAnswered };
 
   Repeat(RepeatTable* table, Mutex* mu, RepeatKey key, uint64_t fingerprint,
-         uint64_t charged_bytes, Encode encode)
+         uint64_t charged_bytes, const RepeatWaiter* first, Encode encode)
       : table_(*table),
         mu_(*mu),
         key_(std::move(key)),
         fingerprint_(fingerprint),
         encode_(std::move(encode)),
-        charged_bytes_(charged_bytes) {}
+        charged_bytes_(charged_bytes),
+        first_(first) {}
   template <class T, class... Args>
   friend Ref<T> MakeRef(Args&&... args);
 
@@ -139,6 +149,10 @@ class Repeat final : public RefCounted, private Home, private Caller {
   const Encode encode_;
   State state_ ABSL_GUARDED_BY(mu_) = State::kRunning;
   uint64_t charged_bytes_ ABSL_GUARDED_BY(mu_);
+  bool cancelled_ ABSL_GUARDED_BY(mu_) = false;  // before it slept
+  // Its place among those that are kept, if it is answered and is one.
+  std::optional<std::list<KeptRepeat>::iterator> kept_ ABSL_GUARDED_BY(mu_);
+  const RepeatWaiter* const first_;                // only to compare with
   Ref<RepeatWaiter> waiter_ ABSL_GUARDED_BY(mu_);  // who is told
   Ref<Operation> operation_ ABSL_GUARDED_BY(mu_);  // while it sleeps
   std::shared_ptr<const KeptAnswer> answer_ ABSL_GUARDED_BY(mu_);
@@ -183,11 +197,6 @@ class RepeatTable {
 
  private:
   friend class Repeat;
-  struct Kept {
-    absl::Time until;
-    Ref<Repeat> repeat;
-  };
-
   absl::StatusOr<Begun> MakeLocked(Call call, const Ref<RepeatWaiter>& waiter)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void ExpireLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
@@ -203,7 +212,7 @@ class RepeatTable {
   Shared& shared_;
   mutable Mutex mu_;
   absl::flat_hash_map<RepeatKey, Ref<Repeat>> repeats_ ABSL_GUARDED_BY(mu_);
-  std::deque<Kept> kept_ ABSL_GUARDED_BY(mu_);  // soonest first
+  std::list<KeptRepeat> kept_ ABSL_GUARDED_BY(mu_);  // soonest first
 };
 
 }  // namespace waitq::engine

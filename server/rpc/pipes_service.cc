@@ -31,9 +31,7 @@ grpc::ByteBuffer AnswerRead(const engine::Engine& engine,
   response.set_incarnation(op.object().incarnation());
   response.set_broken(op.broken());
   response.set_slept(op.slept());
-  if (op.holds() && op.ending() == engine::Ending::kDone) {
-    response.set_hold_id(op.id());
-  }
+  if (op.held()) response.set_hold_id(op.id());
   response.set_redelivered(op.redelivered());
   return SerializeAnswer(engine, op, response);
 }

@@ -143,9 +143,11 @@ void Server::Drain() {
 }
 
 void Server::Shutdown(absl::Time deadline) {
+  // Whoever is left is told why, before it is cut off; and what runs on without
+  // its caller ends here: its call would never be gone.
+  engine_.Stop();
   if (server_ != nullptr) server_->Shutdown(absl::ToChronoTime(deadline));
-  // What runs on without its caller ends here: its call would never be gone.
-  engine_.Drain();
+  engine_.Stop();  // also who came in the meantime
   // gRPC wants its queues emptied, also if it did not start.
   for (auto& queue : queues_) queue->Shutdown();
   server_ = nullptr;

@@ -43,7 +43,7 @@ void Encode(const engine::TaskInfo& info, v1::Task& message) {
   }
   message.set_place(info.place);
   message.set_exclusive(info.exclusive);
-  task.set_detached(info.detached);
+  message.set_detached(info.detached);
 }
 
 void List(UnaryCall& call, const v1::ListTasksRequest& request) {

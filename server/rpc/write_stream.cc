@@ -32,8 +32,10 @@ class WriteStreamCall final : public StreamCall {
   void OnGone() override;
 
   absl::Status Open(const v1::WriteStreamRequest::Open& open);
+  // Appends a message's data, and asks for the next message when it is in.
+  void AppendAll(absl::Cord data);
   void Append(absl::Cord data);
-  // An operation has ended: takes the next message, or ends the stream.
+  // An operation has ended: what it has left is in rest_; or ends the stream.
   void Answer(engine::WriteOperation& op);
   // Tells the client what has been accepted: now, or after the write that is
   // under way. With an outcome, or before a failure, for the last time.
@@ -49,6 +51,7 @@ class WriteStreamCall final : public StreamCall {
   bool needs_end_ = false;
   engine::SleepOptions sleep_;
   std::shared_ptr<engine::CallerInfo> caller_;
+  absl::Cord rest_;  // of the message that is being appended
   v1::WriteStreamResponse progress_;
   bool unreported_ = false;              // progress_ has not been sent
   bool last_sent_ = false;               // it has, with its outcome
@@ -76,7 +79,7 @@ void WriteStreamCall::OnMessage(grpc::ByteBuffer& message) {
   } else if (status.ok()) {
     // Copied, into pieces of a few KB: the pipe may keep any part of it, which
     // would otherwise keep the whole message.
-    Append(absl::Cord(absl::string_view(request.data())));
+    AppendAll(absl::Cord(absl::string_view(request.data())));
   }
   if (!status.ok()) Fail(status);
 }
@@ -117,8 +120,29 @@ void WriteStreamCall::Append(absl::Cord data) {
   }
 }
 
+void WriteStreamCall::AppendAll(absl::Cord data) {
+  // Of a ring a write may be done in part, once for each reader that sleeps:
+  // in a loop, for a recursion could be as deep as there are readers.
+  rest_ = std::move(data);
+  while (!rest_.empty()) {
+    Append(std::exchange(rest_, absl::Cord()));
+    if (awaiting() || finished() || failure_.has_value() ||
+        progress_.outcome() != v1::OUTCOME_UNSPECIFIED) {
+      return;
+    }
+  }
+  if (!told_.ok()) return Fail(told_);
+  Report();
+  StartRead();
+}
+
 void WriteStreamCall::OnOperationEnded(engine::Operation& op) {
   Answer(static_cast<engine::WriteOperation&>(op));
+  if (finished() || failure_.has_value() ||
+      progress_.outcome() != v1::OUTCOME_UNSPECIFIED) {
+    return;
+  }
+  AppendAll(std::exchange(rest_, absl::Cord()));
 }
 
 void WriteStreamCall::Answer(engine::WriteOperation& op) {
@@ -138,13 +162,7 @@ void WriteStreamCall::Answer(engine::WriteOperation& op) {
     CloseHandle(/*clean=*/false);  // what was sent is not all there
     return End(OutcomeOf(op.ending()));
   }
-  // Of a ring, where a write may be done in part.
-  if (absl::Cord rest = op.TakeRest(); !rest.empty()) {
-    return Append(std::move(rest));
-  }
-  if (!told_.ok()) return Fail(told_);
-  Report();
-  StartRead();
+  rest_ = op.TakeRest();
 }
 
 void WriteStreamCall::OnNoMoreMessages() {

@@ -303,6 +303,19 @@ TEST_F(CliCommandsTest, RecvSleepsAndFollows) {
   EXPECT_EQ(follower.WaitFor(), 130);
 }
 
+// What was taken and could not be printed is there for the next one.
+TEST_F(CliCommandsTest, APacketThatCannotBePrintedStays) {
+  WaitqOk({"send", "jobs", "one", "two"});
+  const std::string waitq = BuiltProgram("client/cli/waitq") + " --server " +
+                            server().address() + " ";
+  for (const char* output : {">/dev/full", ">&-"}) {
+    Process shell({"/bin/sh", "-c", "exec " + waitq + "recv jobs " + output});
+    EXPECT_EQ(shell.WaitFor(), 1) << output;
+    EXPECT_THAT(shell.Errors(), HasSubstr("cannot write the output"));
+  }
+  EXPECT_EQ(WaitqOk({"recv", "jobs", "--count", "2"}), "one\ntwo\n");
+}
+
 TEST_F(CliCommandsTest, RawPacketsAreKeptByteByByte) {
   const std::string bytes("\0\n\xff\r\n\n", 6);
   WaitqOk({"send", "jobs", "--raw"}, bytes);

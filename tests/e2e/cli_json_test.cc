@@ -92,6 +92,15 @@ TEST_F(CliJsonTest, OutcomesThatAreNotDone) {
             v1::OUTCOME_WOULD_BLOCK);
 }
 
+TEST_F(CliJsonTest, TimingOfWhatTimedOut) {
+  EXPECT_THAT(
+      Waitq({"wait", "q", "--until", "==9", "--timeout", "1ms", "--timing"})
+          .err,
+      ::testing::HasSubstr(" overshoot="));
+  EXPECT_THAT(Waitq({"poll", "p", "--in", "--timeout", "1ms", "--timing"}).err,
+              ::testing::HasSubstr(" overshoot="));
+}
+
 TEST_F(CliJsonTest, TimingForPeople) {
   WaitqOk({"complete", "c"});
   EXPECT_THAT(WaitqOk({"await", "c", "--timing"}),

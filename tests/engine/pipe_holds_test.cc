@@ -1,7 +1,7 @@
 // Reads that hold: what they took is accepted, or put back in its place.
 
 #include <cstdint>
-#include <map>
+#include <memory>
 #include <set>
 #include <string>
 #include <utility>
@@ -11,6 +11,7 @@
 #include "absl/strings/cord.h"
 #include "absl/time/time.h"
 #include "gtest/gtest.h"
+#include "server/engine/caller_info.h"
 #include "server/engine/engine.h"
 #include "server/engine/error.h"
 #include "tests/engine/calls.h"
@@ -285,6 +286,63 @@ TEST_F(PipeHoldsTest, APipeIsNotForgottenWhileSomethingIsHeld) {
   EXPECT_TRUE(Accept(held));
   clock().Advance(2 * kIdleLife);
   EXPECT_FALSE(engine().Stat("p").ok());
+}
+
+// However the last bytes go, the pipe goes after them.
+TEST_F(PipeHoldsTest, APipeIsForgottenWhenAHoldWasItsLast) {
+  for (const bool release : {true, false}) {
+    WriteNow("p", "abcd");
+    ReadOperation& held = Hold("p", 4, absl::Seconds(5));
+    ReadCall& sleeper = Read("p", 4);
+    if (release) {
+      EXPECT_TRUE(engine().Release("p", held.id()).ok());
+    }
+    clock().Advance(absl::Seconds(6));
+    EXPECT_EQ(EndingOf(sleeper), Ending::kDone);
+    clock().Advance(2 * kIdleLife);
+    EXPECT_FALSE(engine().Stat("p").ok()) << release;
+  }
+}
+
+TEST_F(PipeHoldsTest, APipeMadeByARefusedReadIsForgotten) {
+  auto op = MakeRef<ReadOperation>(ReadSize(200'000, 100'000), nullptr, &home_,
+                                   nullptr, TestCaller());
+  EXPECT_EQ(Reason(engine().Read("p", op, {}).status()), "EINVAL");
+  clock().Advance(2 * kIdleLife);
+  EXPECT_FALSE(engine().Stat("p").ok());
+}
+
+TEST_F(PipeHoldsTest, ReadingNothingHoldsNothing) {
+  WriteNow("p", "abcd");
+  ReadOperation& nothing = Hold("p", 0);
+  EXPECT_EQ(nothing.ending(), Ending::kDone);
+  EXPECT_FALSE(nothing.held());
+  EXPECT_EQ(Reason(engine().Accept("p", nothing.id(), {})), "ESTALE");
+}
+
+// Many holds of a byte each cost more than their bytes.
+TEST_F(PipeHoldsTest, AHoldItselfCountsForItsCaller) {
+  Limits limits;
+  limits.bytes_per_caller = 2 * kHoldCost + 10;
+  const auto greedy = std::make_shared<CallerInfo>("peer", "greedy", limits);
+  WriteNow("p", "abcd");
+  std::vector<Ref<ReadOperation>> reads;
+  for (int i = 0; i < 3; ++i) {
+    auto op = MakeRef<ReadOperation>(1, nullptr, &home_, nullptr, greedy);
+    op->HoldFor(kHold);
+    EXPECT_TRUE(engine().Read("p", op, Nonblock()).ok());
+    reads.push_back(std::move(op));
+  }
+  EXPECT_EQ(reads[1]->ending(), Ending::kDone);
+  EXPECT_STREQ(reads[2]->limit(), "bytes-per-caller");
+  EXPECT_EQ(StatPipe("p").unread_bytes, 2u);
+  const uint64_t id = reads[0]->id();
+  reads.clear();
+  EXPECT_EQ(greedy->bytes().used(), 2 * kHoldCost);
+  EXPECT_TRUE(engine().Accept("p", id, {}).ok());
+  EXPECT_EQ(greedy->bytes().used(), kHoldCost);
+  EXPECT_TRUE(engine().Remove("p", true).ok());
+  EXPECT_EQ(greedy->bytes().used(), 0u);
 }
 
 TEST_F(PipeHoldsTest, PollSeesWhatWasPutBack) {

@@ -284,6 +284,68 @@ TEST_F(RepeatsTest, CancelEndsASleepingCallAndForgetsAnAnswer) {
   EXPECT_TRUE(Take("a").is_new) << "what was acknowledged is forgotten";
 }
 
+// Between Begin() and Sleep() of a new call others may come and go.
+class JustBeginningTest : public RepeatsTest {
+ protected:
+  // A new call whose operation sleeps, and is not known to its repeat yet.
+  void SetUp() override {
+    first_.waiter = MakeRef<RepeatWaiter>(&home_, &first_, TestCaller(),
+                                          absl::InfiniteFuture());
+    auto begun = Begin(first_);
+    ASSERT_TRUE(begun.is_new);
+    op_ = MakeWait({.condition = Equal(1), .then = Set(0)},
+                   first_.repeat->home(), first_.repeat->caller());
+    ASSERT_EQ(*engine().Wait("q", op_, {}), Started::kAsleep);
+  }
+  RepeatTable::Begun Begin(RepeatedCall& call) {
+    auto begun = engine().repeats().Begin({.key = KeyOf("a"),
+                                           .fingerprint = 1,
+                                           .answer_bytes = 1,
+                                           .encode = Encode()},
+                                          call.waiter);
+    EXPECT_TRUE(begun.ok());
+    call.repeat = begun->repeat;
+    return *begun;
+  }
+
+  RepeatedCall first_;
+  RepeatedCall second_;
+  Ref<WaitOperation> op_;
+};
+
+TEST_F(JustBeginningTest, ACallThatGoesIsDetachedAllTheSame) {
+  Go(first_);
+  first_.repeat->Sleep(op_);
+  Wake();
+  EXPECT_EQ(Value("q"), 1) << "handed to nobody";
+  clock().Advance(2 * kReattachGrace);
+  EXPECT_EQ(engine().asleep(), 0u);
+}
+
+TEST_F(JustBeginningTest, ACallThatComesBringsItsDeadline) {
+  second_.waiter = MakeRef<RepeatWaiter>(&home_, &second_, TestCaller(),
+                                         Now() + absl::Seconds(1));
+  Begin(second_);
+  first_.repeat->Sleep(op_);
+  EXPECT_EQ(AnswerOf(first_), "ECANCELED");
+  clock().Advance(absl::Seconds(1));
+  EXPECT_EQ(AnswerOf(second_), "timed out 0");
+}
+
+TEST_F(JustBeginningTest, ACancelIsNotForgotten) {
+  EXPECT_TRUE(engine().repeats().Cancel(KeyOf("a")));
+  first_.repeat->Sleep(op_);
+  EXPECT_EQ(AnswerOf(first_), "ECANCELED");
+  EXPECT_EQ(engine().asleep(), 0u);
+}
+
+TEST_F(RepeatsTest, AnswersThatWereAcknowledgedMakeRoom) {
+  for (const char* id : {"a", "b", "c"}) Call(id, {.condition = Equal(0)});
+  EXPECT_EQ(DetailsOf(Look("d").status).reason, "ENOSPC");
+  EXPECT_TRUE(engine().repeats().Cancel(KeyOf("b")));
+  EXPECT_TRUE(Look("d").status.ok());
+}
+
 TEST_F(RepeatsTest, WhatIsToBeTriedAgainIsNotKept) {
   Repeat* repeat = nullptr;
   for (const absl::Status& status :

@@ -337,6 +337,28 @@ TEST_P(ReadStreamTest, DrainLetsAReaderAtItsClosedWindowGoOn) {
               FailsWith(grpc::StatusCode::UNAVAILABLE, "ESHUTDOWN"));
 }
 
+// The stream and its sleep are one.
+TEST_P(ReadStreamTest, AStreamThatSleepsCountsOnce) {
+  options().limits.sleepers_per_caller = 1;
+  ReadStream reader(client(), "name: 'p' caller: 'me'");
+  AwaitAsleep(1);
+  ReadStream second(client());
+  ASSERT_TRUE(second.Send("open { name: 'p' caller: 'me' }"));
+  EXPECT_THAT(second.Finish(),
+              FailsWith(grpc::StatusCode::RESOURCE_EXHAUSTED, "ENOSPC"));
+  WriteNow("p", "abc");
+  EXPECT_EQ(reader.ReadBytes(3), "abc");
+}
+
+TEST_P(ReadStreamTest, AReaderAtItsClosedWindowIsToldThatTheServerStops) {
+  WriteNow("p", "0123456789");
+  ReadStream reader(client(), "name: 'p' window_bytes: 4");
+  EXPECT_EQ(reader.ReadBytes(4), "0123");
+  StopServer(absl::Now() + absl::Seconds(10));
+  EXPECT_THAT(reader.Finish(),
+              FailsWith(grpc::StatusCode::UNAVAILABLE, "ESHUTDOWN"));
+}
+
 // What one that does not take its bytes keeps in the server is bounded: others
 // are served.
 TEST_P(ReadStreamTest, BytesThatAReaderDoesNotTakeHaveALimit) {
