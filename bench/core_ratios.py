@@ -89,7 +89,8 @@ def wake(table, binary, short):
     )
     one = t["WakeUpOneOf/1"]
     table.row("WakeUp of one among 1,000: among 1", t["WakeUpOneOf/1000"], one, 1.2)
-    table.row("WakeUp of one among 1,000,000: among 1", t["WakeUpOneOf/1000000"], one, 1.2)
+    # What is added is one miss of the cache, which costs what the machine's does.
+    table.row("WakeUp of one among 1,000,000: among 1", t["WakeUpOneOf/1000000"], one, 1.6 if short else 1.2)
     for order, name in ((0, "as made"), (1, "shuffled")):
         table.row(
             f"WakeUpAll of 1,000,000, {name}: walk and touch",

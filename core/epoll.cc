@@ -3,6 +3,7 @@
 #include <cerrno>
 #include <utility>
 
+#include "core/might_sleep.h"
 #include "core/pause.h"
 
 namespace waitq {
@@ -258,6 +259,7 @@ int Epoll::Harvest(std::span<EpollEvent> events) {
 
 int Epoll::Wait(std::span<EpollEvent> events, Ticks timeout) {
   if (events.empty()) return -EINVAL;
+  MightSleep();
   ThreadTask& task = Task::Current();
   const absl::Time deadline =
       task.DeadlineAfter(timeout < 0 ? kMaxScheduleTimeout : timeout);
@@ -268,7 +270,12 @@ int Epoll::Wait(std::span<EpollEvent> events, Ticks timeout) {
     available = AvailableLocked();
   }
   for (;;) {
-    if (available && task.FatalSignalPending()) return -EINTR;
+    if (available && task.FatalSignalPending()) {
+      // Who woke this one chose it: another has to see to what is there.
+      SpinLockGuard guard(&lock_);
+      if (AvailableLocked() && waiters_.WaitqueueActive()) waiters_.WakeUp();
+      return -EINTR;
+    }
     if (available) {
       const int count = Harvest(events);
       if (count > 0) return count;

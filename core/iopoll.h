@@ -45,7 +45,8 @@ template <class Operation, class Condition>
                               bool sleep_before = false) {
   const Clock& clock = Task::Current().timers().clock();
   const bool sleeps = sleep > absl::ZeroDuration();
-  const bool ends = timeout > absl::ZeroDuration();
+  // Only 0 is "never": a deadline that has passed is a negative timeout.
+  const bool ends = timeout != absl::ZeroDuration();
   const absl::Time deadline = ends ? clock.Now() + timeout : absl::Time();
   const absl::Duration least = sleep / 4 + absl::Microseconds(1);
   MightSleepIf(sleeps);
@@ -71,7 +72,8 @@ template <class Operation, class Condition>
                                     absl::Duration timeout,
                                     bool delay_before = false) {
   const bool delays = delay > absl::ZeroDuration();
-  const bool ends = timeout > absl::ZeroDuration();
+  // Only 0 is "never": a deadline that has passed is a negative timeout.
+  const bool ends = timeout != absl::ZeroDuration();
   absl::Duration left = timeout;
   if (delay_before && delays) {
     Udelay(delay);

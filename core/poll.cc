@@ -1,5 +1,6 @@
 #include "core/poll.h"
 
+#include "core/might_sleep.h"
 #include "core/pause.h"
 
 namespace waitq {
@@ -63,6 +64,7 @@ int64_t RestartPoll(const RestartBlock& block);
 
 // do_sys_poll(). Not at all later than now: only looks.
 int PollUntil(std::span<PollRequest> requests, absl::Time deadline) {
+  MightSleep();
   ThreadTask& task = Task::Current();
   PollQueues table;
   bool in_time = task.TicksUntil(deadline) > 0;

@@ -102,7 +102,8 @@ struct PollRequest {
 // number of requests with events; 0 if it timed out; -kErestartRestartblock if
 // there are none and a signal is pending: started again through the task's
 // restart block (core/restart.h) it waits until the same moment as before. The
-// files must live until it returns.
+// files must live until it returns; under RestartableCall() (core/restart.h),
+// until that does, and the requests, too.
 [[nodiscard]] int Poll(std::span<PollRequest> requests, Ticks timeout);
 
 }  // namespace waitq

@@ -75,7 +75,8 @@ template <class Call>
       case internal::Restart::kByBlock: {
         // A copy: the call may set it anew.
         const RestartBlock block = Task::Current().restart_block();
-        result = block.restart(block);
+        // do_no_restart_syscall(), if the call has left no block.
+        result = block.restart == nullptr ? -EINTR : block.restart(block);
         break;
       }
     }

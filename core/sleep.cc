@@ -20,8 +20,11 @@ bool SleepUntil(absl::Time deadline) {
 int64_t RestartNanosleep(const RestartBlock& block) {
   if (SleepUntil(block.deadline)) return 0;
   ThreadTask& task = Task::Current();
+  const absl::Duration remaining = block.deadline - task.timers().clock().Now();
+  // The signal came last: nothing is left to sleep.
+  if (remaining <= absl::ZeroDuration()) return 0;
   if (auto* const left = static_cast<absl::Duration*>(block.data)) {
-    *left = block.deadline - task.timers().clock().Now();
+    *left = remaining;
   }
   task.restart_block() = block;
   return -kErestartRestartblock;

@@ -21,7 +21,10 @@ WaitQueue& QueueOf(uint64_t value) {
   return queues[(value * 0x61c8864680b583eb) >> (64 - kHashBits)];
 }
 
-uint64_t MaskOf(int bit) { return uint64_t{1} << bit; }
+uint64_t MaskOf(int bit) {
+  WAITQ_CHECK(bit >= 0 && bit < 64, "a word has bits 0 to 63");
+  return uint64_t{1} << bit;
+}
 
 // Acquire: what was done before the bit was cleared is visible.
 bool IsSet(const BitWord* word, int bit) {

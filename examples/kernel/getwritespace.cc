@@ -2,6 +2,7 @@
 // hand. scull_getwritespace() of "Linux Device Drivers".
 
 #include <array>
+#include <atomic>
 #include <cerrno>
 #include <cstddef>
 #include <cstdio>
@@ -35,7 +36,9 @@ class Pipe {
       queue_.PrepareToWait(entry, kInterruptible);
       // 3. Only now the test. Before step 2 a wake-up between test and sleep
       //    would be lost, and this thread sleep for ever.
-      if (Full()) {
+      //    Without the mutex: waiting for that would end the state that
+      //    step 2 has set.
+      if (full_) {
         ++sleeps_;
         // 4. Sleeps, unless it was woken since step 2.
         Task::Current().Schedule();
@@ -55,6 +58,7 @@ class Pipe {
     if (error != 0) return error;
     ring_[write_at_] = byte;
     write_at_ = (write_at_ + 1) % kSize;
+    NoteFull();
     mutex_.Unlock();
     return 0;
   }
@@ -67,6 +71,7 @@ class Pipe {
       if (read_at_ == write_at_) return byte;
       byte = ring_[read_at_];
       read_at_ = (read_at_ + 1) % kSize;
+      NoteFull();
     }
     // First the space, then the wake-up.
     queue_.WakeUpInterruptible();
@@ -80,15 +85,14 @@ class Pipe {
   size_t SpaceFree() const {
     return (read_at_ + kSize - write_at_ - 1) % kSize;
   }
-  bool Full() {
-    MutexLock lock(&mutex_);
-    return SpaceFree() == 0;
-  }
+  // Who holds the lock notes it for those who look without it.
+  void NoteFull() { full_ = SpaceFree() == 0; }
 
   Mutex mutex_;
   std::array<char, kSize> ring_ = {};
   size_t read_at_ = 0;
   size_t write_at_ = 0;
+  std::atomic<bool> full_ = false;
   WaitQueue queue_;
   int sleeps_ = 0;
 };
@@ -99,14 +103,12 @@ int main() {
   Pipe pipe;
   for (char byte = '1'; byte <= '7'; ++byte) pipe.Write(byte);
   std::puts("7 of 8 bytes are written: the pipe is full");
-  std::thread writer([&] {
-    pipe.Write('8');
-    std::printf("writer: awake after %d sleep\n", pipe.sleeps());
-  });
+  std::thread writer([&] { pipe.Write('8'); });
   while (!pipe.HasSleeper()) std::this_thread::yield();
   std::puts("the writer is in the queue");
   std::printf("reader: read %c\n", pipe.Read());
   writer.join();
+  std::printf("writer: awake after %d sleep\n", pipe.sleeps());
   std::printf("left:");
   for (int byte = pipe.Read(); byte >= 0; byte = pipe.Read()) {
     std::printf(" %c", byte);

@@ -94,6 +94,21 @@ class SpecEpollTest : public test::StageTest {
   std::deque<Epoll> epolls_;
 };
 
+// In the kernel the whole program would end; here the others live on.
+TEST_F(SpecEpollTest, AKilledWaiterThatWasChosenPassesTheWakeUpOn) {
+  MakeEpolls(1, kPollIn | kEpollEt);
+  Actor& older = stage_.EnterAsleep(waits(0));
+  Actor& newest = stage_.EnterAsleep(waits(0));
+  newest.StopAt(PausePoint::kAfterSleep);
+  Have(kPollIn);
+  newest.AwaitStopped();
+  EXPECT_TRUE(older.asleep());
+  newest.task().SendSignal(SIGKILL);
+  newest.GoOn();
+  EXPECT_EQ(newest.Result(), -EINTR);
+  EXPECT_EQ(older.Result(), 1);
+}
+
 // --- EPOLLEXCLUSIVE ----------------------------------------------------------
 
 TEST_F(SpecEpollTest, Spec68_OfExclusiveOnesTheFirstToHaveAddedIsWoken) {
