@@ -8,9 +8,10 @@ namespace {
 class RealClock final : public Clock {
  public:
   absl::Time Now() const override {
-    return absl::UnixEpoch() +
-           absl::FromChrono(
-               std::chrono::steady_clock::now().time_since_epoch());
+    return absl::FromUnixNanos(
+        std::chrono::nanoseconds(
+            std::chrono::steady_clock::now().time_since_epoch())
+            .count());
   }
 };
 

@@ -10,6 +10,7 @@
 #include <mutex>
 
 #include "absl/base/thread_annotations.h"
+#include "core/cpu_relax.h"
 
 namespace waitq {
 
@@ -20,7 +21,9 @@ class ABSL_LOCKABLE Mutex {
   Mutex(const Mutex&) = delete;
   Mutex& operator=(const Mutex&) = delete;
 
-  void Lock() ABSL_EXCLUSIVE_LOCK_FUNCTION() { mu_.lock(); }
+  void Lock() ABSL_EXCLUSIVE_LOCK_FUNCTION() {
+    if (!mu_.try_lock()) LockContended();
+  }
   void Unlock() ABSL_UNLOCK_FUNCTION() { mu_.unlock(); }
 
   // Tells the analysis, not the program, that the caller holds the lock: for
@@ -29,6 +32,20 @@ class ABSL_LOCKABLE Mutex {
 
  private:
   friend class CondVar;
+
+  // Critical sections here take less than a microsecond, and to sleep and be
+  // woken takes many: first it is worth to look for as long as one lasts.
+  // (Without it two threads that moved 200,000 messages a second through a pipe
+  // were seen to make 58,000 futex calls for that.)
+  void LockContended() ABSL_NO_THREAD_SAFETY_ANALYSIS {
+    constexpr int kLooks = 40;
+    for (int i = 0; i < kLooks; ++i) {
+      CpuRelax();
+      if (mu_.try_lock()) return;
+    }
+    mu_.lock();
+  }
+
   std::mutex mu_;
 };
 

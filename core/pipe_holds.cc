@@ -33,10 +33,19 @@ bool PipeHolds::PutBack(uint64_t id) {
   if (it == holds_.end()) return false;
   Chunk chunk = std::move(it->second);
   holds_.erase(it);
+  Return(std::move(chunk));
+  return true;
+}
+
+void PipeHolds::PutBackElsewhere(Chunk chunk) {
+  --kept_elsewhere_;
+  Return(std::move(chunk));
+}
+
+void PipeHolds::Return(Chunk chunk) {
   held_bytes_ -= chunk.data.size();
   returned_bytes_ += chunk.data.size();
   returned_.emplace(chunk.offset, std::move(chunk.data));
-  return true;
 }
 
 std::optional<uint64_t> PipeHolds::EndOf(uint64_t id) const {
@@ -61,7 +70,7 @@ PipeHolds::Chunk PipeHolds::TakeReturned(size_t n) {
 void PipeHolds::Clear() {
   holds_.clear();
   returned_.clear();
-  held_bytes_ = returned_bytes_ = 0;
+  kept_elsewhere_ = held_bytes_ = returned_bytes_ = 0;
 }
 
 }  // namespace waitq

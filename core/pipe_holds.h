@@ -31,8 +31,8 @@ class PipeHolds {
   };
 
   // Nothing is held and nothing is put back: all that was taken is gone.
-  bool empty() const { return holds_.empty() && returned_.empty(); }
-  size_t holds() const { return holds_.size(); }
+  bool empty() const { return holds() == 0 && returned_.empty(); }
+  size_t holds() const { return holds_.size() + kept_elsewhere_; }
   size_t held_bytes() const { return held_bytes_; }
   // What is put back, to be read first.
   size_t returned_bytes() const { return returned_bytes_; }
@@ -49,6 +49,18 @@ class PipeHolds {
   // The hold is over: what is left of it is put back. False: there is none.
   bool PutBack(uint64_t id);
 
+  // The same for a hold whose holder keeps its bytes himself: it needs no id.
+  // To be ended once, by accepting all of it or by putting back what it was.
+  void HoldElsewhere(size_t bytes) {
+    ++kept_elsewhere_;
+    held_bytes_ += bytes;
+  }
+  void AcceptElsewhere(size_t bytes) {
+    --kept_elsewhere_;
+    held_bytes_ -= bytes;
+  }
+  void PutBackElsewhere(Chunk chunk);
+
   // The end of a hold's bytes; nothing if there is none.
   std::optional<uint64_t> EndOf(uint64_t id) const;
 
@@ -63,8 +75,11 @@ class PipeHolds {
   void Clear();
 
  private:
+  void Return(Chunk chunk);
+
   absl::flat_hash_map<uint64_t, Chunk> holds_;
   absl::btree_map<uint64_t, absl::Cord> returned_;  // by offset
+  size_t kept_elsewhere_ = 0;
   size_t held_bytes_ = 0;
   size_t returned_bytes_ = 0;
 };

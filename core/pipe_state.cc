@@ -38,8 +38,13 @@ size_t PipeState::Room(size_t n, bool whole, bool first) const {
 
 void PipeState::Append(absl::Cord data, bool first) {
   size_t left = data.size();
-  if (options_.packets) packets_.push_back(left);
-  contents_.Append(std::move(data));
+  unread_bytes_ += left;
+  if (options_.packets) {
+    // Not in one cord: cutting small pieces from a long one is slow.
+    packets_.push_back(std::move(data));
+  } else {
+    contents_.Append(std::move(data));
+  }
   if (options_.slot_bytes > 1) {
     const size_t merged = Mergeable(left, first);
     if (merged > 0) used_.back().end += merged;
@@ -59,16 +64,22 @@ size_t PipeState::Readable(size_t n) const {
   if (options_.packets) {
     return first_packet_bytes() <= n ? first_packet_bytes() : 0;
   }
-  n = std::min(n, contents_.size());
+  n = std::min(n, unread_bytes_);
   return options_.ring ? std::min(n, BeforeWrap(read_offset_)) : n;
 }
 
 absl::Cord PipeState::Take(size_t n) {
   n = Readable(n);
-  if (n > 0 && options_.packets) packets_.pop_front();
+  if (n == 0) return absl::Cord();
+  read_offset_ += n;
+  unread_bytes_ -= n;
+  if (options_.packets) {
+    absl::Cord taken = std::move(packets_.front());
+    packets_.pop_front();
+    return taken;
+  }
   absl::Cord taken = contents_.Subcord(0, n);
   contents_.RemovePrefix(n);
-  read_offset_ += n;
   while (n > 0 && !used_.empty()) {
     Slot& slot = used_.front();
     const size_t piece = std::min(n, slot.end - slot.begin);
@@ -80,8 +91,9 @@ absl::Cord PipeState::Take(size_t n) {
 }
 
 void PipeState::Clear() {
-  read_offset_ += contents_.size();
+  read_offset_ += unread_bytes_;
   ring_begin_ = read_offset_;
+  unread_bytes_ = 0;
   contents_.Clear();
   used_.clear();
   packets_.clear();

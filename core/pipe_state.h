@@ -40,16 +40,16 @@ class PipeState {
 
   // What can be read, in bytes, and where it stands: offsets count the bytes
   // since the pipe was made.
-  size_t unread_bytes() const { return contents_.size(); }
-  bool empty() const { return contents_.empty(); }
+  size_t unread_bytes() const { return unread_bytes_; }
+  bool empty() const { return unread_bytes_ == 0; }
   uint64_t read_offset() const { return read_offset_; }
-  uint64_t write_offset() const { return read_offset_ + contents_.size(); }
+  uint64_t write_offset() const { return read_offset_ + unread_bytes_; }
   size_t capacity_bytes() const { return options_.capacity_bytes; }
 
   // Of the capacity: with what packets cost, and what was taken and is charged
   // still.
   size_t used_bytes() const {
-    return contents_.size() + packets_.size() * kPacketCost + charged_bytes_;
+    return unread_bytes_ + packets_.size() * kPacketCost + charged_bytes_;
   }
 
   // Bytes that were taken out take up room still, until Discharge(): somebody
@@ -75,7 +75,7 @@ class PipeState {
 
   // The size of the first packet; 0 if there is none.
   size_t first_packet_bytes() const {
-    return packets_.empty() ? 0 : packets_.front();
+    return packets_.empty() ? 0 : packets_.front().size();
   }
 
   // Takes out the first bytes, as many as Readable() says.
@@ -105,13 +105,14 @@ class PipeState {
   };
 
   const Options options_;
-  absl::Cord contents_;
+  absl::Cord contents_;  // unless they are packets
+  size_t unread_bytes_ = 0;
   uint64_t read_offset_ = 0;
   size_t charged_bytes_ = 0;
   uint64_t ring_begin_ = 0;  // an offset at which the ring begins
   // Only for slot_bytes > 1: one byte a slot needs no bookkeeping.
   std::deque<Slot> used_;
-  std::deque<size_t> packets_;  // their sizes
+  std::deque<absl::Cord> packets_;
 };
 
 }  // namespace waitq

@@ -78,7 +78,6 @@ class Pipe {
     return byte;
   }
 
-  bool HasSleeper() const { return queue_.HasSleeper(); }
   int sleeps() const { return sleeps_; }
 
  private:
@@ -94,7 +93,7 @@ class Pipe {
   size_t write_at_ = 0;
   std::atomic<bool> full_ = false;
   WaitQueue queue_;
-  int sleeps_ = 0;
+  std::atomic<int> sleeps_ = 0;
 };
 
 }  // namespace
@@ -104,7 +103,7 @@ int main() {
   for (char byte = '1'; byte <= '7'; ++byte) pipe.Write(byte);
   std::puts("7 of 8 bytes are written: the pipe is full");
   std::thread writer([&] { pipe.Write('8'); });
-  while (!pipe.HasSleeper()) std::this_thread::yield();
+  while (pipe.sleeps() == 0) std::this_thread::yield();
   std::puts("the writer is in the queue");
   std::printf("reader: read %c\n", pipe.Read());
   writer.join();

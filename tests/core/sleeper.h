@@ -46,12 +46,13 @@ class Sleeper {
   bool returned() const { return returned_; }
   bool asleep() { return task().state() != kRunning; }
 
-  // Until its state says that it sleeps: nothing but a wake-up, or what ends
-  // such a sleep, makes it go on after that.
+  // Until its state says that it sleeps: from then on no wake-up is lost. But
+  // its condition may be about to be tested once more, and be found true.
   void AwaitAsleep() {
     WaitUntil([this] { return asleep(); });
   }
-  // The same, and has asked the kernel to: whoever wakes it has to ask, too.
+  // The same, and has asked the kernel to: nothing but a wake-up, or what ends
+  // such a sleep, makes it go on after that.
   void AwaitParked() {
     WaitUntil([this] { return task().parked(); });
   }

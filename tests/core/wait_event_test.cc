@@ -148,7 +148,7 @@ TEST_F(WaitEventTest, AConditionWithoutAWakeUpWakesNobody) {
     WaitEvent(queue_, condition());
     return 0;
   });
-  sleeper.AwaitAsleep();
+  sleeper.AwaitParked();
   condition_ = true;
   EXPECT_TRUE(sleeper.asleep());
   EXPECT_TRUE(queue_.HasSleeper());
@@ -288,7 +288,7 @@ TEST_F(WaitEventTest, OneWakeUpEndsOneExclusiveSleepTheOldest) {
   for (int i = 0; i < 3; ++i) {
     sleepers.emplace_back(
         [&] { return WaitEventInterruptibleExclusive(queue_, take); });
-    sleepers.back().AwaitAsleep();
+    sleepers.back().AwaitParked();
   }
   for (Sleeper& sleeper : sleepers) {
     EXPECT_FALSE(sleeper.returned());
@@ -309,7 +309,7 @@ TEST_F(WaitEventTest, AnExclusiveSleepStartsAllNonExclusiveOnes) {
   first.AwaitAsleep();
   Sleeper second(
       [this] { return WaitEventInterruptibleExclusive(queue_, condition()); });
-  second.AwaitAsleep();
+  second.AwaitParked();
   for (Sleeper& sleeper : shared) sleeper.AwaitAsleep();
   condition_ = true;
   EXPECT_EQ(queue_.WakeUp(), 1);
