@@ -22,6 +22,7 @@
 #include "absl/synchronization/mutex.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
+#include "cli/manual.h"
 #include "google/protobuf/stubs/logging.h"
 #include "grpc/support/log.h"
 #include "server/rpc/accept.h"
@@ -32,6 +33,8 @@
 
 namespace waitq {
 namespace {
+
+using cli::ManualOptions;
 
 constexpr int kUsageError = 2;
 
@@ -99,6 +102,13 @@ void AddFlags(CLI::App& app, Flags& flags) {
   count("--kept-answers", limits.kept_answers,
         "Answers of calls with a request_id, kept for 120 s");
   bytes("--kept-bytes", limits.kept_bytes, "Bytes of these answers");
+  count("--sessions", limits.sessions, "Sessions");
+  count("--operations-per-session", limits.operations_per_session,
+        "Operations under way in a session, or with a result not taken");
+  count("--results-per-session", limits.results_per_session,
+        "Results not taken, at which nothing more is handed to a session");
+  bytes("--result-bytes-per-session", limits.result_bytes_per_session,
+        "Bytes in results not taken, likewise");
   bytes("--message-bytes", limits.message_bytes, "One message");
 }
 
@@ -198,10 +208,14 @@ void Drain(rpc::Server& server, absl::Duration grace, const sigset_t& stop) {
            grace;
   };
   server.Drain();
+  // Who is refused, and is not told so, cannot know that he was.
+  const auto all_told = [&] {
+    return server.engine().sessions().unsent() == 0;
+  };
   // What has been read is not gone before it is sent.
   const auto is_empty = [&] {
     return server.engine().UnreadPipes().empty() &&
-           server.engine().bytes_unsent() == 0;
+           server.engine().bytes_unsent() == 0 && all_told();
   };
   while (!is_over() && !is_empty()) {
     if (WaitForSignal(stop, absl::Milliseconds(50)) == 0) continue;
@@ -216,6 +230,10 @@ void Drain(rpc::Server& server, absl::Duration grace, const sigset_t& stop) {
                  unsent);
   }
   // A moment for answers that are on their way; then what is left is cut.
+  constexpr absl::Duration kPoll = absl::Milliseconds(5);
+  for (int i = 0; i < 100 && !all_told(); ++i) {
+    if (WaitForSignal(stop, kPoll) != 0) break;
+  }
   server.Shutdown(absl::Now() + absl::Milliseconds(500));
   spdlog::info("stopped");
 }
@@ -226,6 +244,21 @@ void Log(const absl::Status& status) {
   if (!status.ok()) spdlog::error("{}", std::string(status.message()));
 }
 
+ManualOptions Manual() {
+  return {
+      .section = 8,
+      .description =
+          {"Programs on any machine sleep here, on objects with names, until "
+           "another one wakes them: with waitq(1), a client library, or any "
+           "program that speaks gRPC.",
+           "All is in memory. SIGTERM drains: nothing new begins, readers "
+           "may empty the pipes, and what is asleep is told to begin anew on "
+           "the next server; a second signal stops at once.",
+           "Who calls is not checked and nothing is encrypted: without "
+           "--insecure, only addresses of this machine are listened on."},
+      .see_also = {"waitq(1)", "waitq-load(1)"}};
+}
+
 int Run(int argc, char** argv) {
   // Debian's abseil checks lock orders at each lock, and aborts.
   absl::SetMutexDeadlockDetectionMode(absl::OnDeadlockCycle::kIgnore);
@@ -234,6 +267,8 @@ int Run(int argc, char** argv) {
   CLI::App app("Hosts named wait queues, completions and pipes over gRPC.",
                "waitqd");
   AddFlags(app, flags);
+  bool manual = false;
+  app.add_flag("--manual", manual, "Print the manual page, for man");
   try {
     app.parse(argc, argv);
   } catch (const CLI::CallForHelp&) {
@@ -241,6 +276,10 @@ int Run(int argc, char** argv) {
     return 0;
   } catch (const CLI::ParseError& error) {
     return Fail(error.what());
+  }
+  if (manual) {
+    std::fputs(cli::ManualPage(app, Manual()).c_str(), stdout);
+    return 0;
   }
   FitLimits(app, flags.server.limits);
   absl::Duration grace;

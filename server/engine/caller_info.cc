@@ -1,8 +1,23 @@
 #include "server/engine/caller_info.h"
 
+#include <algorithm>
+#include <cstdint>
+
 #include "absl/hash/hash.h"
 
 namespace waitq::engine {
+
+std::shared_ptr<CallerInfo> CallerInfo::OfSession(std::string peer,
+                                                  std::string name,
+                                                  const Limits& limits) {
+  // Its streams are not its sleepers' number, which bounds other callers. Its
+  // operations are counted by the session before they come here: beside them
+  // there is room for as many handles.
+  const uint64_t most = limits.operations_per_session;
+  return std::shared_ptr<CallerInfo>(
+      new CallerInfo(std::move(peer), std::move(name), "operations-per-session",
+                     most + std::min(most, UINT64_MAX - most), limits));
+}
 
 CallerTable::Shard& CallerTable::ShardOf(const Key& key) {
   // Other bits than the map's own.

@@ -4,6 +4,8 @@
 #define WAITQ_SERVER_ENGINE_CALLER_INFO_H_
 
 #include <array>
+#include <atomic>
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <utility>
@@ -24,23 +26,61 @@ namespace waitq::engine {
 class CallerInfo {
  public:
   CallerInfo(std::string peer, std::string name, const Limits& limits)
-      : peer_(std::move(peer)),
-        name_(std::move(name)),
-        sleepers_("sleepers-per-caller", limits.sleepers_per_caller),
-        bytes_("bytes-per-caller", limits.bytes_per_caller) {}
+      : CallerInfo(std::move(peer), std::move(name), "sleepers-per-caller",
+                   limits.sleepers_per_caller, limits) {}
+  // A session, whose operations are counted by itself.
+  static std::shared_ptr<CallerInfo> OfSession(std::string peer,
+                                               std::string name,
+                                               const Limits& limits);
 
-  const std::string& peer() const { return peer_; }
+  std::string peer() const ABSL_LOCKS_EXCLUDED(mu_) {
+    MutexLock lock(&mu_);
+    return peer_;
+  }
+  // It goes on from another address.
+  void set_peer(std::string peer) ABSL_LOCKS_EXCLUDED(mu_) {
+    MutexLock lock(&mu_);
+    peer_ = std::move(peer);
+  }
   const std::string& name() const { return name_; }
 
   // Of its calls asleep and streams open; of the bytes kept for them.
   Budget& sleepers() { return sleepers_; }
   Budget& bytes() { return bytes_; }
 
+  // Nothing may be handed to it: its session has no stream, or keeps too many
+  // results. Its operations that would take something are passed by.
+  void set_away(bool away) { away_.store(away); }
+  bool away() const { return away_.load(std::memory_order_relaxed); }
+  // For a walk, under the lock of its object, which has come to an operation
+  // that would take: whether it is to be passed by. If so that is noted.
+  bool PassBy() {
+    if (!away()) return false;
+    // The race with set_away(false) and then TakePassedBy(), on another
+    // thread: either that finds the note, or this finds that it is back. (All
+    // four are sequentially consistent.)
+    passed_by_.store(true);
+    return away_.load();
+  }
+  // After set_away(false): whether any was passed by since this was asked last.
+  // If so all of them have to be tested again.
+  bool TakePassedBy() { return passed_by_.exchange(false); }
+
  private:
-  const std::string peer_;
+  CallerInfo(std::string peer, std::string name, const char* limit,
+             uint64_t sleepers_max, const Limits& limits)
+      : peer_(std::move(peer)),
+        name_(std::move(name)),
+        sleepers_(limit, sleepers_max),
+        bytes_("bytes-per-caller", limits.bytes_per_caller) {}
+
+  mutable Mutex mu_;
+  std::string peer_ ABSL_GUARDED_BY(mu_);
   const std::string name_;
   Budget sleepers_;
   Budget bytes_;
+  std::atomic<bool> away_{false};
+  std::atomic<bool> passed_by_{false};
 };
 
 // The callers that have an operation.

@@ -27,7 +27,10 @@ class CompletionOperation final : public Operation {
 
   // After its end: the completion's generation.
   uint64_t generation() const { return generation_; }
+  // Somebody else had it before, and may have used it.
+  bool redelivered() const { return redelivered_; }
 
+  void GiveBack() override;
   std::string Describe() const override { return "done"; }
 
  private:
@@ -36,6 +39,7 @@ class CompletionOperation final : public Operation {
                     void* key);
 
   uint64_t generation_ = 0;
+  bool redelivered_ = false;
 };
 
 // Unlike the kernel's, it hands over: whom Complete() wakes has its one.
@@ -78,10 +82,19 @@ class CompletionObject final : public Object {
   std::vector<Line*> LinesLocked() override ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
     return {&line_};
   }
-  bool TakeLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // For `op`, or for a TryWait.
+  bool TakeLocked(CompletionOperation* op) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // One that was taken, at that generation, is not: its taker has gone before
+  // it had it.
+  void GiveBack(uint64_t taken_at) ABSL_LOCKS_EXCLUDED(mu_);
+  // More are done: wakes who waits for them.
+  uint64_t WakeLocked(DoneList& ended) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
   uint32_t done_ ABSL_GUARDED_BY(mu_) = 0;
+  // Of these, given back: at most. They are taken first.
+  uint32_t returned_ ABSL_GUARDED_BY(mu_) = 0;
   uint64_t generation_ ABSL_GUARDED_BY(mu_);
+  uint64_t reinit_generation_ ABSL_GUARDED_BY(mu_) = 0;
   Line line_ ABSL_GUARDED_BY(mu_);
 };
 

@@ -47,12 +47,17 @@ Engine::Engine(const Limits& limits, Timers* timers, uint64_t first_generation)
   };
 }
 
-Engine::~Engine() = default;
+Engine::~Engine() { EndSessions(); }
 
 // --- Finding and making ------------------------------------------------------
 
 template <class T, class Make>
 absl::StatusOr<Ref<T>> Engine::FindOrMake(absl::string_view name, Make make) {
+  // As a rule it is there, and then its name is a good one.
+  if (Ref<Object> object = table_.Find(name)) {
+    if (object->kind() != T::kKind) return WrongKind(*object, T::kKind);
+    return Ref<T>::Adopt(static_cast<T*>(object.Release()));
+  }
   if (absl::Status status = CheckName(name); !status.ok()) return status;
   absl::StatusOr<Ref<Object>> object = table_.FindOrMake(
       name,
@@ -148,15 +153,15 @@ absl::StatusOr<Started> Engine::Read(absl::string_view name,
                                      const PipeOptionsRequest& request) {
   const auto find = [&]() -> absl::StatusOr<Ref<PipeObject>> {
     auto pipe = FindOrMakePipe(name, request);
-    // It may have been made for this.
-    if (pipe.ok()) (*pipe)->NoteIdle();
-    if (pipe.ok() && op->holds() &&
+    if (pipe.ok() && op->holds() && !op->until_taken() &&
         (*pipe)->options().profile == PipeProfile::kScull) {
+      (*pipe)->NoteIdle();  // it may have been made for this
       return MakeError(EINVAL,
                        absl::StrCat(name, ": a scull pipe knows no holds"),
                        {{"object", std::string(name)}});
     }
     if (pipe.ok() && !(*pipe)->CanEverServe(*op)) {
+      (*pipe)->NoteIdle();
       return MakeError(
           EINVAL,
           absl::StrCat(name, ": min_bytes is more than this pipe ever gives"),
@@ -324,6 +329,12 @@ absl::Status Engine::Release(absl::string_view name, uint64_t hold_id) {
 
 absl::StatusOr<Ref<PipeObject>> Engine::FindOrMakePipe(
     absl::string_view name, const PipeOptionsRequest& request) {
+  if (request == PipeOptionsRequest()) {
+    if (Ref<Object> object = table_.Find(name);
+        object && object->kind() == ObjectKind::kPipe) {
+      return Ref<PipeObject>::Adopt(static_cast<PipeObject*>(object.Release()));
+    }
+  }
   const absl::StatusOr<PipeOptions> options = Resolve(name, request);
   if (!options.ok()) return options.status();
   auto pipe = FindOrMake<PipeObject>(name, [&](std::string made) {
@@ -431,8 +442,8 @@ absl::StatusOr<uint64_t> Engine::Remove(absl::string_view name, bool force) {
     if (object->removed()) return NoSuchObject(name);
     return MakeError(EBUSY,
                      absl::StrCat(name,
-                                  ": writers have it open, or readers hold "
-                                  "bytes of it; force "
+                                  ": writers have it open, readers hold bytes "
+                                  "of it, or grants of it are out; force "
                                   "removes it all the same"),
                      {{"object", std::string(name)}});
   }
@@ -533,6 +544,12 @@ void Engine::Stop() {
   for (const Ref<Object>& object : table_.All()) {
     object->EndAll(Event::kStop);
   }
+  EndSessions();
+}
+
+void Engine::EndSessions() {
+  shared_.stopping = true;
+  sessions_.EndAll(MakeError(ESHUTDOWN, "the server stops"));
 }
 
 std::vector<std::pair<std::string, uint64_t>> Engine::UnreadPipes() {

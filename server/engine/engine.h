@@ -26,6 +26,7 @@
 #include "server/engine/operation.h"
 #include "server/engine/pipe_object.h"
 #include "server/engine/repeats.h"
+#include "server/engine/session_table.h"
 #include "server/engine/wait_queue_object.h"
 
 namespace waitq::engine {
@@ -37,6 +38,8 @@ struct PipeOptionsRequest {
   std::optional<PipeMode> mode = std::nullopt;  // kStream
   std::optional<PipeProfile> profile =
       std::nullopt;  // kFifo, kQueue of packets
+
+  bool operator==(const PipeOptionsRequest&) const = default;
 };
 struct CreateOptions {
   ObjectKind kind = ObjectKind::kWaitQueue;
@@ -82,9 +85,12 @@ class Engine {
 
   const Limits& limits() const { return shared_.limits; }
   absl::Time Now() const { return shared_.Now(); }
+  Timers& timers() { return shared_.timers; }
+  bool draining() const { return shared_.draining; }
 
   // Calls that may be sent again.
   RepeatTable& repeats() { return repeats_; }
+  SessionTable& sessions() { return sessions_; }
   // Which server this is: another number after a restart.
   uint64_t epoch() const { return epoch_; }
 
@@ -117,6 +123,12 @@ class Engine {
                const SleepOptions& options);
   Started Write(PipeWriter& writer, Ref<WriteOperation> op,
                 const SleepOptions& options);
+
+  // The pipe of that name, as Read() and Write() find it: for who uses it
+  // several times on end, and looks it up again when it is gone
+  // (Started::kGone).
+  absl::StatusOr<Ref<PipeObject>> FindOrMakePipe(
+      absl::string_view name, const PipeOptionsRequest& request);
 
   // The caller of an operation that is, or was, asleep has gone. It ends, with
   // nothing consumed, unless it is uninterruptible or has ended already.
@@ -166,7 +178,7 @@ class Engine {
                               const CreateOptions& options);
   absl::StatusOr<ObjectStat> Stat(absl::string_view name);
   // Ends who sleeps on it; returns how many. ENOENT; EBUSY while writers have
-  // it open or readers hold bytes of it, unless `force`.
+  // it open, readers hold bytes of it, or grants of it are out, unless `force`.
   absl::StatusOr<uint64_t> Remove(absl::string_view name, bool force);
 
   // Objects by name, behind the name `page.after`.
@@ -184,6 +196,9 @@ class Engine {
   void Drain();
   // After Drain(), when readers have had their time: ends all that is left.
   void Stop();
+  // The last part of that: ends all sessions. What was granted to one of them
+  // is not given to another any more, who might hear of that first.
+  void EndSessions();
   // The pipes that are not empty, with what is unread or held of each.
   std::vector<std::pair<std::string, uint64_t>> UnreadPipes();
 
@@ -210,8 +225,6 @@ class Engine {
   absl::StatusOr<Ref<T>> FindOrMake(absl::string_view name);
   template <class T>
   absl::StatusOr<Ref<T>> Find(absl::string_view name);
-  absl::StatusOr<Ref<PipeObject>> FindOrMakePipe(
-      absl::string_view name, const PipeOptionsRequest& request);
   // `find`: looks the object up again, should it be removed in between.
   template <class Lookup>
   absl::StatusOr<Started> Start(Lookup find, const Ref<Operation>& op,
@@ -229,6 +242,7 @@ class Engine {
   CallerTable callers_{&shared_.limits};
   RepeatTable repeats_{&shared_};  // before the objects: their end tells it
   ObjectTable table_{&shared_};
+  SessionTable sessions_{this};  // their ends use the objects
 };
 
 }  // namespace waitq::engine

@@ -31,6 +31,7 @@ constexpr Row kTable[] = {
     {ENXIO, "ENXIO", absl::StatusCode::kFailedPrecondition},
     {EBUSY, "EBUSY", absl::StatusCode::kFailedPrecondition},
     {EPIPE, "EPIPE", absl::StatusCode::kFailedPrecondition},
+    {EBADF, "EBADF", absl::StatusCode::kFailedPrecondition},
     {ESTALE, "ESTALE", absl::StatusCode::kFailedPrecondition},
     {ENOSPC, "ENOSPC", absl::StatusCode::kResourceExhausted},
     {EINTR, "EINTR", absl::StatusCode::kAborted},

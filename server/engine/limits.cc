@@ -34,6 +34,10 @@ absl::Status Limits::Check() const {
       {"sleepers-per-object", sleepers_per_object, 1, kNoMost},
       {"sleepers-per-caller", sleepers_per_caller, 1, kNoMost},
       {"kept-answers", kept_answers, 1, kNoMost},
+      {"sessions", sessions, 1, kNoMost},
+      {"operations-per-session", operations_per_session, 1, kNoMost},
+      {"results-per-session", results_per_session, 1, kNoMost},
+      {"result-bytes-per-session", result_bytes_per_session, 1, kNoMost},
       {"pipe-bytes", pipe_bytes, 1, kNoMost},
       {"message-bytes", message_bytes, kMessageBytesMin, kMessageBytesMax},
   };

@@ -41,6 +41,13 @@ struct Limits {
   // bytes.
   uint64_t kept_answers = 1'000'000;
   uint64_t kept_bytes = 256 << 20;
+  // Of one session: its operations, under way or with a result that was not
+  // taken; and the results not taken, or bytes in them, at which what would
+  // take something is passed by.
+  uint64_t sessions = 10'000;
+  uint64_t operations_per_session = 1'000'000;
+  uint64_t results_per_session = 262'144;
+  uint64_t result_bytes_per_session = 32 << 20;
   // One message, so also one read and one write.
   uint64_t message_bytes = 4 << 20;
 

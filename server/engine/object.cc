@@ -81,7 +81,7 @@ Started Object::Start(Ref<Operation> operation, const SleepOptions& options) {
       // It came too late for any answer that gives something.
     } else if (shared_.draining && RefusedByDrain(op)) {
       FinishLocked(op, Ending::kDraining, done);
-    } else {
+    } else if (!IsAwayLocked(op)) {
       TestLocked(op, done);
     }
     if (IsAsleepLocked(op)) {
@@ -105,8 +105,8 @@ Started Object::Start(Ref<Operation> operation, const SleepOptions& options) {
 }
 
 void Object::SetDeadlineLocked(Operation& op, absl::Time call_deadline) {
-  op.deadline_ =
-      op.has_timeout_ ? op.started_ + op.timeout_ : absl::InfiniteFuture();
+  op.deadline_ = absl::InfiniteFuture();
+  if (op.has_timeout_) op.deadline_ = absl::Time(op.started_) + op.timeout_;
   op.near_deadline_ends_ = false;
   // What runs on without its caller runs on past the end of its call, too.
   if (op.task_.state() == kUninterruptible) return;
@@ -165,9 +165,9 @@ void Object::ArmTimerLocked(Operation& op) {
     // armed again.
     if (!shared_.timers.Cancel(op)) return;
     op.timer_armed_ = false;
-    if (op.deadline_ == absl::InfiniteFuture()) return op.DropRef();
+    if (op.deadline_.infinite()) return op.DropRef();
   } else {
-    if (op.deadline_ == absl::InfiniteFuture()) return;
+    if (op.deadline_.infinite()) return;
     op.AddRef();  // the timer's
   }
   op.timer_armed_ = true;
@@ -184,7 +184,7 @@ void Object::FinishLocked(Operation& op, Ending ending, DoneList& done) {
   op.ending_ = ending;
   NoteEndLocked(op);
   if (op.has_timeout_ || op.want_timing_) {
-    op.took_ = shared_.Now() - op.started_;
+    op.ended_ = shared_.Now();
   }
   if (op.starting_) return;  // Start() returns the result
 
@@ -206,8 +206,8 @@ void Object::FinishLocked(Operation& op, Ending ending, DoneList& done) {
   done.Push(Ref<Operation>::Adopt(&op));
 }
 
-bool Object::EndIfNearDeadlineLocked(Operation& op, DoneList& done) {
-  if (!op.near_deadline_ends_ || op.deadline_ > shared_.Now()) return false;
+bool Object::EndIfDeadlineCameNearLocked(Operation& op, DoneList& done) {
+  if (op.deadline_ > shared_.Now()) return false;
   FinishLocked(op, Ending::kTimedOut, done);
   return true;
 }
@@ -223,7 +223,9 @@ bool Object::OnEvent(Operation& operation, Event event, int signal) {
   bool ended = false;
   {
     MutexLock lock(&mu_);
-    if (!IsAsleepLocked(operation)) return false;
+    // Of a removed object: Remove() is on its way to its sleepers, and counts
+    // those that it ends. So everywhere.
+    if (!IsAsleepLocked(operation) || removed_) return false;
     if (event == Event::kSignal) {
       if (!operation.task_.PostSignal(signal)) return false;
       operation.signal_ = static_cast<uint8_t>(signal);
@@ -241,12 +243,13 @@ void Object::OnTimer(Operation& op) {
   {
     MutexLock lock(&mu_);
     op.timer_armed_ = false;
-    if (!IsAsleepLocked(op)) return;
+    if (!IsAsleepLocked(op) || removed_) return;
     const absl::Time now = shared_.Now();
     if (op.deadline_ > now) return ArmTimerLocked(op);  // it was moved
     Event event = op.near_deadline_ends_ ? Event::kDeadlineNear : Event::kTimer;
     // Its own timeout first, which is an answer to be kept.
-    const bool timed_out = op.has_timeout_ && op.started_ + op.timeout_ <= now;
+    const bool timed_out =
+        op.has_timeout_ && absl::Time(op.started_) + op.timeout_ <= now;
     if (op.detached_ && !timed_out) event = Event::kGraceEnd;
     OnEventLocked(op, event, done);
     NoteIdleLocked();
@@ -261,13 +264,12 @@ void Object::Detach(Operation& op, absl::Duration grace) {
   op.detached_ = true;
   op.grace_end_ = shared_.Now() + grace;
   SetDeadlineLocked(op, absl::InfiniteFuture());
-  op.deadline_ = std::min(op.deadline_, op.grace_end_);
+  op.deadline_ = std::min<absl::Time>(op.deadline_, op.grace_end_);
   ArmTimerLocked(op);
 }
 
 void Object::Attach(Operation& op, absl::Time call_deadline, DoneList& done) {
   MutexLock lock(&mu_);
-  // Of a removed object: its end is on its way, without a test.
   if (!IsAsleepLocked(op) || removed_) return;
   op.detached_ = false;
   SetDeadlineLocked(op, call_deadline);
@@ -278,10 +280,19 @@ void Object::Attach(Operation& op, absl::Time call_deadline, DoneList& done) {
   NoteIdleLocked();
 }
 
+void Object::Retest(Operation& op) {
+  DoneList done;
+  {
+    MutexLock lock(&mu_);
+    if (!IsAsleepLocked(op) || removed_) return;
+    if (!PassedByLocked(op, done)) TestLocked(op, done);
+    if (!IsAsleepLocked(op)) AfterLeaveLocked(done);
+    NoteIdleLocked();
+  }
+  DeliverAll(std::move(done));
+}
+
 void Object::OnEventLocked(Operation& op, Event event, DoneList& done) {
-  // The race of any event with Remove(), which has marked the object and is on
-  // its way to its sleepers: no test.
-  if (removed_) event = Event::kRemove;
   if (event == Event::kCallerGone && op.task_.state() == kUninterruptible) {
     return;  // it runs on without its caller
   }
@@ -307,6 +318,7 @@ uint64_t Object::EndAll(Event event) {
   uint64_t ended = 0;
   {
     MutexLock lock(&mu_);
+    if (removed_ && event != Event::kRemove) return 0;
     for (Line* line : LinesLocked()) {
       while (WaitEntry* entry = line->First()) {
         OnEventLocked(Operation::Of<Operation>(*entry), event, done);
@@ -442,7 +454,7 @@ void Object::DescribeSleepers(const std::vector<uint64_t>& ids,
       }
       info.place = place;
       info.exclusive = op.exclusive();
-      info.detached = op.detached_;
+      info.detached = op.detached_ || op.caller_info_->away();
     }
   }
 }

@@ -17,6 +17,7 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/functional/function_ref.h"
 #include "absl/time/time.h"
+#include "absl/types/span.h"
 #include "core/mutex.h"
 #include "core/timers.h"
 #include "core/wait_queue.h"
@@ -58,6 +59,8 @@ struct Shared {
   std::atomic<uint64_t> asleep{0};  // sleepers, handles aside
   std::atomic<uint64_t> ended{0};   // sleepers that have ended
   std::atomic<bool> draining{false};
+  // It is about to be gone: its sessions end, and nobody is given anything.
+  std::atomic<bool> stopping{false};
   Budget objects;
   Budget sleepers;
   Budget pipe_bytes;
@@ -136,6 +139,17 @@ class Object : public RefCounted, private Timer {
   // for the caller to deliver.
   void Attach(Operation& operation, absl::Time call_deadline, DoneList& done)
       ABSL_LOCKS_EXCLUDED(mu_);
+  // The results of these operations, of this object, which have ended, are
+  // their session's client's for good. Once for each.
+  virtual void Taken(absl::Span<Operation* const>) {}
+
+  // Everything that operations of this caller have of it, as holds and grants,
+  // goes back.
+  virtual void ReleaseAllOf(const CallerInfo&) {}
+
+  // What has passed the operation by, because its session was away, may be
+  // there still: tested in place.
+  void Retest(Operation& operation) ABSL_LOCKS_EXCLUDED(mu_);
   // The operation's timer has fired.
   void OnTimer(Operation& operation) ABSL_LOCKS_EXCLUDED(mu_);
 
@@ -260,12 +274,19 @@ class Object : public RefCounted, private Timer {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // Arms the operation's timer for its deadline, anew if need be.
   void ArmTimerLocked(Operation& operation) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Of one whose deadline is its call's, which as good as none is.
   bool EndIfNearDeadlineLocked(Operation& operation, DoneList& done)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
+    return operation.near_deadline_ends_ &&
+           EndIfDeadlineCameNearLocked(operation, done);
+  }
+  bool EndIfDeadlineCameNearLocked(Operation& operation, DoneList& done)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // It has no caller now whom it could give what it takes.
-  bool IsAwayLocked(const Operation& operation) const
+  bool IsAwayLocked(Operation& operation) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
-    return operation.detached_ && operation.takes();
+    return operation.takes() &&
+           (operation.detached_ || operation.caller_info_->PassBy());
   }
   // Why an operation whose condition does not hold may not sleep; kAsleep if it
   // may.

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "absl/container/flat_hash_map.h"
 #include "absl/container/inlined_vector.h"
 #include "server/engine/object.h"
 
@@ -26,20 +27,20 @@ Operation::Operation(WakeFunction wake, bool exclusive, Home* home,
 
 std::optional<absl::Duration> Operation::remaining() const {
   if (!has_timeout_) return std::nullopt;
-  return std::max(timeout_ - took_,
+  return std::max(timeout_ - took(),
                   ending_ == Ending::kDone ? kTick : absl::ZeroDuration());
 }
 
 std::optional<OperationTiming> Operation::timing() const {
   if (!want_timing_) return std::nullopt;
   OperationTiming timing{.asleep = absl::ZeroDuration(),
-                         .ended = started_ + took_,
+                         .ended = ended_,
                          .overshoot = absl::ZeroDuration(),
                          .place = place_};
-  if (slept_) timing.asleep = took_;
+  if (slept_) timing.asleep = took();
   if (ending_ == Ending::kTimedOut && has_timeout_) {
     // Less than nothing if the end of its call was nearer.
-    timing.overshoot = std::max(took_ - timeout_, absl::ZeroDuration());
+    timing.overshoot = std::max(took() - timeout_, absl::ZeroDuration());
   }
   return timing;
 }
@@ -67,6 +68,12 @@ Ref<Operation> DoneList::Pop() {
   return popped;
 }
 
+bool DoneList::OfOneHome() const {
+  const Operation* op = first_;
+  while (op != nullptr && op->home_ == first_->home_) op = op->next_done_;
+  return op == nullptr;
+}
+
 void DoneList::Append(DoneList&& other) {
   if (other.empty()) return;
   (first_ == nullptr ? first_ : last_->next_done_) = other.first_;
@@ -74,20 +81,53 @@ void DoneList::Append(DoneList&& other) {
   other.first_ = other.last_ = nullptr;
 }
 
+namespace {
+
+// Of the thread's DeliveryBatch: what is collected, if there is one.
+struct Collected {
+  bool open = false;
+  DoneList done;
+};
+thread_local Collected collected;
+
+}  // namespace
+
+DeliveryBatch::DeliveryBatch()
+    : outermost_(!std::exchange(collected.open, true)) {}
+
+DeliveryBatch::~DeliveryBatch() {
+  if (!outermost_) return;
+  collected.open = false;
+  DeliverAll(std::move(collected.done));
+}
+
 void DeliverAll(DoneList done) {
-  // As many lists as there are homes: a few.
+  if (collected.open) return collected.done.Append(std::move(done));
+  if (done.empty()) return;
+  if (done.OfOneHome()) return done.first_->home_->Deliver(std::move(done));
+  // As many lists as there are homes: a few, or as many as there are sessions.
   absl::InlinedVector<std::pair<Home*, DoneList>, 16> batches;
+  absl::flat_hash_map<Home*, size_t> places;  // if they are many
+  const auto place_of = [&](Home* home) {
+    if (batches.size() <= 16) {
+      size_t place = 0;
+      while (place < batches.size() && batches[place].first != home) ++place;
+      return place;
+    }
+    if (places.empty()) {
+      for (size_t i = 0; i < batches.size(); ++i) places[batches[i].first] = i;
+    }
+    return places.emplace(home, batches.size()).first->second;
+  };
+  size_t last = 0;  // neighbours are often of one home
   while (!done.empty()) {
     Ref<Operation> operation = done.Pop();
     Home* const home = operation->home_;
-    DoneList* list = nullptr;
-    for (auto& [other, batch] : batches) {
-      if (other == home) list = &batch;
+    if (batches.empty() || batches[last].first != home) {
+      last = place_of(home);
+      if (last == batches.size()) batches.emplace_back(home, DoneList());
     }
-    if (list == nullptr) {
-      list = &batches.emplace_back(home, DoneList()).second;
-    }
-    list->Push(std::move(operation));
+    batches[last].second.Push(std::move(operation));
   }
   for (auto& [home, batch] : batches) home->Deliver(std::move(batch));
 }

@@ -15,6 +15,7 @@
 #define WAITQ_SERVER_ENGINE_OPERATION_H_
 
 #include <cstdint>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <string>
@@ -73,6 +74,30 @@ struct SleepOptions {
   bool want_timing = false;
 };
 
+// A time on the engine's clock, in half the memory of an absl::Time: to the
+// nanosecond, up to the year 2262, and infinite. There are a million of them.
+class Instant {
+ public:
+  Instant& operator=(absl::Time time) {
+    // Most are infinite, which ToUnixNanos() takes long to see.
+    nanoseconds_ =
+        time == absl::InfiniteFuture() ? kInfinite : absl::ToUnixNanos(time);
+    return *this;
+  }
+  operator absl::Time() const {
+    if (infinite()) return absl::InfiniteFuture();
+    return absl::FromUnixNanos(nanoseconds_);
+  }
+  bool infinite() const { return nanoseconds_ == kInfinite; }
+  friend bool operator<=(Instant a, Instant b) {
+    return a.nanoseconds_ <= b.nanoseconds_;
+  }
+
+ private:
+  static constexpr int64_t kInfinite = std::numeric_limits<int64_t>::max();
+  int64_t nanoseconds_ = 0;
+};
+
 // Where the time of an operation went, for who asked for it.
 struct OperationTiming {
   absl::Duration asleep;  // 0 if it did not sleep
@@ -92,6 +117,11 @@ class Caller {
   ~Caller() = default;
 };
 
+class DoneList;
+
+// Hands each operation to its home, in batches, in order.
+void DeliverAll(DoneList done);
+
 // Operations that have ended and are on their way home. Owns a reference to
 // each. Not thread-safe.
 class DoneList {
@@ -110,6 +140,10 @@ class DoneList {
   void Append(DoneList&& other);
 
  private:
+  friend void DeliverAll(DoneList done);
+
+  bool OfOneHome() const;
+
   Operation* first_ = nullptr;
   Operation* last_ = nullptr;
 };
@@ -125,8 +159,19 @@ class Home {
   ~Home() = default;
 };
 
-// Hands each operation to its home, in batches, in order.
-void DeliverAll(DoneList done);
+// While one lives, DeliverAll() on its thread collects; its destruction
+// delivers: what a message with a thousand operations brings about goes out in
+// a few messages, not in a thousand. Not to be held for long.
+class DeliveryBatch {
+ public:
+  DeliveryBatch();
+  ~DeliveryBatch();
+  DeliveryBatch(const DeliveryBatch&) = delete;
+  DeliveryBatch& operator=(const DeliveryBatch&) = delete;
+
+ private:
+  const bool outermost_;
+};
 
 // Base of the operations of each kind of object.
 //
@@ -182,6 +227,19 @@ class Operation : public RefCounted, private WaitEntry, private Timer {
   // Whether the server's drain ends it.
   virtual bool ends_on_drain() const { return true; }
 
+  // Of a session's operation, after its end, with no lock held: nobody has its
+  // result, and what it had taken is given back. Once, or instead of
+  // Object::Taken().
+  virtual void GiveBack() {}
+  // After its end: nobody will ask for what it has left of its own data.
+  virtual void DropUnused() {}
+  // Bytes that its result carries.
+  virtual uint64_t result_bytes() const { return 0; }
+
+  // For its home: anything, and what the home has made of it.
+  uint64_t tag() const { return tag_; }
+  void set_tag(uint64_t tag) { tag_ = tag; }
+
   // For people, what it waits for: "value == 1".
   virtual std::string Describe() const = 0;
 
@@ -204,6 +262,8 @@ class Operation : public RefCounted, private WaitEntry, private Timer {
   friend void DeliverAll(DoneList done);
 
   static void OnTimer(Timer& timer);
+  // After its end: from its start to there, if either was wanted.
+  absl::Duration took() const { return absl::Time(ended_) - started_; }
 
   Task task_;
   Ending ending_ = Ending::kAsleep;
@@ -216,16 +276,17 @@ class Operation : public RefCounted, private WaitEntry, private Timer {
   bool timer_armed_ = false;         // and has a reference
   uint8_t signal_ = 0;
   uint64_t id_ = 0;
+  uint64_t tag_ = 0;
   Home* const home_;
   Caller* caller_;
   Ref<Object> object_;
   Operation* next_done_ = nullptr;  // DoneList's
   const char* limit_ = nullptr;
-  absl::Time started_;
-  absl::Time deadline_ = absl::InfiniteFuture();
-  absl::Time grace_end_;    // if detached_
+  Instant started_;
+  Instant deadline_;
+  Instant grace_end_;       // if detached_
+  Instant ended_;           // if that is wanted
   absl::Duration timeout_;  // if has_timeout_
-  absl::Duration took_;     // from its start to its end, if either is wanted
   uint64_t place_ = 0;      // when it went to sleep
   const std::shared_ptr<CallerInfo> caller_info_;
 };

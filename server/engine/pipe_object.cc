@@ -200,11 +200,11 @@ void PipeObject::ServeLocked(DoneList& done) {
   Walk walk{*this, done};
   do {
     walk.moved = false;
-    writers_.Walk(kNormal, /*nr=*/0, /*wake_flags=*/0, &walk);
     // Pollers before readers, as in the kernel: they see what readers then
     // take.
-    pollers_.Walk(kNormal, /*nr=*/0, /*wake_flags=*/0, &walk);
-    readers_.Walk(kNormal, /*nr=*/0, /*wake_flags=*/0, &walk);
+    for (Line* const line : {&writers_, &pollers_, &readers_}) {
+      if (!line->empty()) line->Walk(kNormal, /*nr=*/0, /*flags=*/0, &walk);
+    }
     // After the walk, so that all who sleep at the end have been told.
     if (std::exchange(walk.told_end, false)) {
       ends_.MarkSeen(bytes_.read_offset());
@@ -267,7 +267,8 @@ int PipeObject::ServeReturnedLocked(ReadOperation& op, Walk& walk) {
 bool PipeObject::ChargeAnswerLocked(ReadOperation& op, uint64_t n, Walk& walk) {
   op.unsent_.emplace(&shared_.bytes_unsent, &op.caller_info().bytes());
   const char* limit = op.unsent_->Take(n);
-  if (limit == nullptr && op.holds()) {
+  // One that is held until it is taken costs its session one of its results.
+  if (limit == nullptr && WillHold(op) && !op.until_taken_) {
     op.hold_charge_ = std::make_unique<Charge>(&shared_.bytes_unsent,
                                                &op.caller_info().bytes());
     limit = op.hold_charge_->Take(kHoldCost);
@@ -282,11 +283,11 @@ void PipeObject::GiveLocked(ReadOperation& op, PipeHolds::Chunk chunk,
                             bool charged, Walk& walk) {
   const uint64_t cost = chunk.data.size() + WriteCost();
   op.offset_ = chunk.offset;
-  op.data_ = chunk.data;
   if (!charged) bytes_.Charge(cost);
-  if (op.holds()) {
+  if (WillHold(op)) {
     StartHoldLocked(op, std::move(chunk));
   } else {
+    op.data_ = std::move(chunk.data);
     FreeLocked(cost);
   }
   generation_ = shared_.NextGeneration();
@@ -353,8 +354,12 @@ int PipeObject::ServeWriterLocked(WriteOperation& op, Walk& walk) {
 }
 
 void PipeObject::AcceptLocked(WriteOperation& op, uint64_t n) {
-  bytes_.Append(op.left_.Subcord(0, n), /*first=*/true);
-  op.left_.RemovePrefix(n);
+  if (n == op.left_.size()) {
+    bytes_.Append(std::exchange(op.left_, absl::Cord()), /*first=*/true);
+  } else {
+    bytes_.Append(op.left_.Subcord(0, n), /*first=*/true);
+    op.left_.RemovePrefix(n);
+  }
   op.offset_ = bytes_.write_offset();
   if (op.asleep_) op.asleep_->Return(n);
   generation_ = shared_.NextGeneration();

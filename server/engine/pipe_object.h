@@ -21,6 +21,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/cord.h"
 #include "absl/time/time.h"
+#include "absl/types/span.h"
 #include "core/pipe_ends.h"
 #include "core/pipe_holds.h"
 #include "core/pipe_state.h"
@@ -28,6 +29,7 @@
 #include "server/engine/limits.h"
 #include "server/engine/object.h"
 #include "server/engine/operation.h"
+#include "server/engine/recycled.h"
 
 namespace waitq::engine {
 
@@ -112,7 +114,8 @@ class PipeOperation : public Operation {
 };
 
 // Takes what is there, and sleeps while that is too little.
-class ReadOperation final : public PipeOperation {
+class ReadOperation final : public PipeOperation,
+                            public Recycled<ReadOperation> {
  public:
   // `reader`: the handle that reads, which outlives this; or nullptr.
   ReadOperation(ReadSize size, PipeReader* reader, Home* home, Caller* caller,
@@ -128,11 +131,21 @@ class ReadOperation final : public PipeOperation {
   // (PipeObject::Accept) or, after that time, put back for others.
   void HoldFor(absl::Duration time) { hold_for_ = time; }
   bool holds() const { return hold_for_.has_value(); }
-  // After its end: it has got bytes, and holds them.
-  bool held() const { return held_; }
+  // After its end: it has got bytes, and holds them by its id.
+  bool held() const { return !until_taken_ && held_; }
+
+  // Of a session's read, instead: held until Taken() or GiveBack(). (A scull
+  // pipe knows no holds: it reads as if this was not said.)
+  void HoldUntilTaken() {
+    hold_for_ = absl::InfiniteDuration();
+    until_taken_ = true;
+  }
+  bool until_taken() const { return until_taken_; }
+  void GiveBack() override;
+  uint64_t result_bytes() const override { return data_.size(); }
 
   // After its end: the bytes, and the pipe's offset before them.
-  absl::Cord TakeData() { return std::move(data_); }
+  const absl::Cord& data() const { return data_; }
   uint64_t offset() const { return offset_; }
   // Somebody had them before, and did not accept them.
   bool redelivered() const { return redelivered_; }
@@ -153,6 +166,7 @@ class ReadOperation final : public PipeOperation {
   std::optional<Charge> unsent_;         // of data_
   std::unique_ptr<Charge> hold_charge_;  // for the hold to take over
   std::optional<absl::Duration> hold_for_;
+  bool until_taken_ = false;
   bool held_ = false;
   bool redelivered_ = false;
   uint64_t offset_ = 0;
@@ -160,7 +174,8 @@ class ReadOperation final : public PipeOperation {
 };
 
 // Appends all of `data`, and sleeps while it does not fit.
-class WriteOperation final : public PipeOperation {
+class WriteOperation final : public PipeOperation,
+                             public Recycled<WriteOperation> {
  public:
   // `writer`: the handle that writes, which outlives this; or nullptr.
   WriteOperation(absl::Cord data, PipeWriter* writer, Home* home,
@@ -173,7 +188,9 @@ class WriteOperation final : public PipeOperation {
 
   // After its end, whatever ended it: how much is in the pipe, and the pipe's
   // offset after it.
-  uint64_t accepted_bytes() const { return total_bytes_ - left_.size(); }
+  uint64_t accepted_bytes() const {
+    return total_bytes_ - left_.size() - dropped_bytes_;
+  }
   uint64_t offset() const { return offset_; }
   bool moved_bytes() const override { return accepted_bytes() > 0; }
   bool gives() const override { return true; }
@@ -181,6 +198,10 @@ class WriteOperation final : public PipeOperation {
   // What is not in the pipe. There may be some though the write is done, of a
   // ring: partial writes are normal there.
   absl::Cord TakeRest() { return std::move(left_); }
+  void DropUnused() override {
+    dropped_bytes_ += left_.size();
+    left_.Clear();
+  }
 
   bool is_admitted() const override { return writer_ != nullptr; }
   std::string Describe() const override;
@@ -193,6 +214,7 @@ class WriteOperation final : public PipeOperation {
   const uint64_t total_bytes_;
   PipeWriter* const writer_;
   absl::Cord left_;
+  uint64_t dropped_bytes_ = 0;    // of it, that nobody asks for
   uint64_t turn_left_bytes_ = 0;  // of this turn at the head of the line
   std::optional<Charge> asleep_;  // of left_
   uint64_t offset_ = 0;
@@ -243,11 +265,16 @@ class HandleOperation final : public PipeOperation {
   bool ends_on_drain() const override { return writes_; }
   std::string Describe() const override { return "handle"; }
 
+  // The home lives until the end is delivered to it, which takes this off.
+  void KeepHome(Ref<RefCounted> home) { kept_ = std::move(home); }
+  Ref<RefCounted> TakeHome() { return std::move(kept_); }
+
  private:
   // No walk comes here.
   static int OnWake(waitq::WaitEntry&, TaskState, int, void*) { return 0; }
 
   const bool writes_;
+  Ref<RefCounted> kept_;
 };
 
 struct PipeStat {
@@ -292,6 +319,13 @@ class PipeObject final : public Object {
       ABSL_LOCKS_EXCLUDED(mu_);
   // What the read with that id holds is put back. False: there is no such hold.
   bool Release(uint64_t hold_id) ABSL_LOCKS_EXCLUDED(mu_);
+  // Results of these reads are their caller's for good.
+  void Taken(absl::Span<Operation* const> operations) override
+      ABSL_LOCKS_EXCLUDED(mu_);
+  // The bytes of a read that was not are put back.
+  void GiveBack(ReadOperation& operation) ABSL_LOCKS_EXCLUDED(mu_);
+  // What this caller's reads hold by their ids is put back.
+  void ReleaseAllOf(const CallerInfo& caller) override ABSL_LOCKS_EXCLUDED(mu_);
 
   PipeStat Stat() const ABSL_LOCKS_EXCLUDED(mu_);
 
@@ -373,9 +407,14 @@ class PipeObject final : public Object {
   void FreeLocked(uint64_t n) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
   // Holds (pipe_object_holds.cc).
+  bool WillHold(const ReadOperation& op) const {
+    return op.holds() && options_.profile != PipeProfile::kScull;
+  }
   void StartHoldLocked(ReadOperation& op, PipeHolds::Chunk chunk)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void EndHoldLocked(uint64_t id) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Something was put back.
+  void AfterPutBackLocked(DoneList& done) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void ArmHoldTimerLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void CancelHoldTimerLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   static void OnHoldTimer(waitq::Timer& timer);

@@ -1,9 +1,11 @@
 // PipeObject: what readers hold, until they accept it or it is put back.
 
+#include <algorithm>
 #include <memory>
 #include <optional>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "server/engine/pipe_object.h"
 
@@ -36,20 +38,94 @@ bool PipeObject::Release(uint64_t hold_id) {
     MutexLock lock(&mu_);
     if (!holds_.PutBack(hold_id)) return false;
     EndHoldLocked(hold_id);
-    generation_ = shared_.NextGeneration();
-    ServeLocked(done);
-    NoteIdleLocked();
+    AfterPutBackLocked(done);
   }
   DeliverAll(std::move(done));
   return true;
 }
 
+void PipeObject::ReleaseAllOf(const CallerInfo& caller) {
+  DoneList done;
+  {
+    MutexLock lock(&mu_);
+    std::vector<uint64_t> ids;
+    for (const auto& [id, info] : hold_infos_) {
+      if (info.caller.get() == &caller) ids.push_back(id);
+    }
+    if (ids.empty()) return;
+    std::sort(ids.begin(), ids.end());  // the map keeps no order
+    for (const uint64_t id : ids) {
+      holds_.PutBack(id);
+      EndHoldLocked(id);
+    }
+    AfterPutBackLocked(done);
+  }
+  DeliverAll(std::move(done));
+}
+
+void PipeObject::AfterPutBackLocked(DoneList& done) {
+  generation_ = shared_.NextGeneration();
+  ServeLocked(done);
+  NoteIdleLocked();
+}
+
+void PipeObject::Taken(absl::Span<Operation* const> operations) {
+  DoneList done;
+  {
+    MutexLock lock(&mu_);
+    if (RemovedLocked()) return;
+    bool freed = false;
+    for (Operation* const operation : operations) {
+      if (KindOf(*operation) != Kind::kRead) continue;
+      auto& op = static_cast<ReadOperation&>(*operation);
+      if (!op.until_taken_ || !std::exchange(op.held_, false)) continue;
+      holds_.AcceptElsewhere(op.data_.size());
+      FreeLocked(op.data_.size() + WriteCost());
+      freed = true;
+    }
+    if (!freed) return;
+    generation_ = shared_.NextGeneration();
+    ServeLocked(done);  // there is room, and perhaps the end of the file
+    NoteIdleLocked();
+  }
+  DeliverAll(std::move(done));
+}
+
+void PipeObject::GiveBack(ReadOperation& op) {
+  if (!op.until_taken_) {
+    // Nobody knows the id that it was to be accepted by.
+    if (op.held_) Release(op.id());
+    return;
+  }
+  DoneList done;
+  {
+    MutexLock lock(&mu_);
+    if (RemovedLocked() || !std::exchange(op.held_, false)) return;
+    holds_.PutBackElsewhere({op.offset_, op.data_});
+    AfterPutBackLocked(done);
+  }
+  DeliverAll(std::move(done));
+}
+
+void ReadOperation::GiveBack() {
+  static_cast<PipeObject&>(object()).GiveBack(*this);
+}
+
 void PipeObject::StartHoldLocked(ReadOperation& op, PipeHolds::Chunk chunk) {
-  // A few bytes must not keep all those that they were written with.
-  if (chunk.data.EstimatedMemoryUsage() > 2 * chunk.data.size() + kHoldCost) {
+  if (!op.until_taken_) op.data_ = chunk.data;
+  // A few bytes must not keep all those that they were written with. (A packet
+  // is just those.)
+  if (options_.mode != PipeMode::kPacket &&
+      chunk.data.EstimatedMemoryUsage() > 2 * chunk.data.size() + kHoldCost) {
     chunk.data = absl::Cord(std::string(chunk.data));
   }
   op.held_ = true;
+  if (op.until_taken_) {
+    // With its result, which the session keeps.
+    holds_.HoldElsewhere(chunk.data.size());
+    op.data_ = std::move(chunk.data);
+    return;
+  }
   holds_.Hold(op.id(), std::move(chunk));
   const absl::Time end = shared_.Now() + *op.hold_for_;
   hold_ends_.emplace(end, op.id());
@@ -104,11 +180,7 @@ void PipeObject::OnHoldTimer(waitq::Timer& timer) {
       put_back = true;
     }
     pipe->ArmHoldTimerLocked();
-    if (put_back) {
-      pipe->generation_ = pipe->shared_.NextGeneration();
-      pipe->ServeLocked(done);
-      pipe->NoteIdleLocked();
-    }
+    if (put_back) pipe->AfterPutBackLocked(done);
   }
   DeliverAll(std::move(done));
 }

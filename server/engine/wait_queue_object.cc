@@ -7,11 +7,24 @@
 
 namespace waitq::engine {
 
+namespace {
+
+absl::Status NoSuchGrant(const std::string& name, uint64_t grant) {
+  return MakeError(ESTALE,
+                   absl::StrCat(name, ": grant ", grant,
+                                " is not out: it was given back, or undone"),
+                   {{"object", name}});
+}
+
+}  // namespace
+
 // What a walk hands to the wake functions.
 struct WaitQueueObject::Walker {
   WaitQueueObject& queue;
   DoneList& done;
   const uint64_t key;
+  const bool all;        // however many are exclusive
+  const bool passed_on;  // the others have had this wake
   uint64_t woken = 0;
   bool once_more = false;  // somebody who was woken has a then_wake
 };
@@ -23,12 +36,15 @@ int WaitOperation::OnWake(waitq::WaitEntry& entry, TaskState mode, int,
   walker.queue.mu_.AssertHeld();
   if (!op.WakesIn(mode)) return 0;
   if (!KeysMatch(walker.key, op.spec_.key)) return 0;
+  if (walker.passed_on && !op.spec_.exclusive) return 0;
   if (walker.queue.PassedByLocked(op, walker.done)) return 0;
   // Tested against the word as those before it left it. False: it stays
   // asleep, and uses up no `nr`.
   if (!walker.queue.TryLocked(op, /*woken=*/true, walker.done)) return 0;
   if (op.ending() != Ending::kDone) return 0;
   ++walker.woken;
+  op.used_a_wake_ = op.spec_.exclusive && !walker.all;
+  op.spec_.key = walker.key;
   if (op.spec_.then_wake) walker.once_more = true;
   return 1;
 }
@@ -40,12 +56,20 @@ WaitQueueObject::WaitQueueObject(Shared* shared, std::string name, bool created)
 bool WaitQueueObject::TryLocked(WaitOperation& op, bool woken, DoneList& done) {
   if (!op.spec_.condition.Holds(value_, generation_, woken)) return false;
   op.value_before_ = value_;
+  if (op.grant_ && !ChargeGrantLocked(op, done)) return true;
   if (!op.spec_.then.Apply(value_)) {
     FinishLocked(op, Ending::kOverflow, done);
     return true;
   }
   if (op.spec_.then.change != Action::Change::kNone) {
-    generation_ = shared_.NextGeneration();
+    generation_ = word_changed_ = shared_.NextGeneration();
+  }
+  if (op.grant_) {
+    grants_.emplace(generation_, Grant{.undo = op.grant_->undo,
+                                       .then = op.spec_.then,
+                                       .value_before = op.value_before_,
+                                       .caller = op.shared_caller_info(),
+                                       .charge = std::move(op.grant_->charge)});
   }
   FinishLocked(op, Ending::kDone, done);
   return true;
@@ -62,7 +86,8 @@ void WaitQueueObject::TestLocked(Operation& operation, DoneList& done) {
 
 void WaitQueueObject::WakeLocked(const WakeOptions& options, WakeResult& result,
                                  DoneList& done) {
-  Walker walker{*this, done, options.key};
+  Walker walker{*this, done, options.key, /*all=*/options.nr == 0,
+                options.passed_on};
   const int wake_flags = options.sync ? kWakeSync : 0;
   for (int walks = 0; walks < 2; ++walks) {
     result.woken_exclusive +=
@@ -87,13 +112,25 @@ absl::Status WaitQueueObject::WakeUp(const WakeOptions& options,
   {
     MutexLock lock(&mu_);
     if (RemovedLocked()) return MakeError(EIDRM, "removed");
-    if (!options.update.Apply(value_)) {
+    Action update = options.update;
+    const auto grant = grants_.find(options.grant);
+    if (options.grant != 0) {
+      if (grant == grants_.end()) return NoSuchGrant(name(), options.grant);
+      if (update.change == Action::Change::kNone) {
+        if (const auto undone = UndoneLocked(grant->first, grant->second)) {
+          update = {.change = Action::Change::kSet, .operand = *undone};
+        }
+      }
+    }
+    if (!update.Apply(value_)) {
       return MakeError(ERANGE,
-                       absl::StrCat(name(), ": adding ", options.update.operand,
-                                    " to ", value_, " would overflow"),
+                       absl::StrCat(name(), ": adding ", update.operand, " to ",
+                                    value_, " would overflow"),
                        {{"object", name()}});
     }
+    if (options.grant != 0) grants_.erase(grant);
     generation_ = shared_.NextGeneration();
+    if (update.change != Action::Change::kNone) word_changed_ = generation_;
     WakeLocked(options, result, done);
     result.value = value_;
     result.generation = generation_;
@@ -108,14 +145,103 @@ absl::Status WaitQueueObject::Store(int64_t value, WordResult& result) {
   if (RemovedLocked()) return MakeError(EIDRM, "removed");
   result.value = value_;
   value_ = value;
-  result.generation = generation_ = shared_.NextGeneration();
+  result.generation = generation_ = word_changed_ = shared_.NextGeneration();
   NoteIdleLocked();
   return absl::OkStatus();
 }
 
 WordResult WaitQueueObject::Get() const {
   MutexLock lock(&mu_);
-  return {value_, generation_};
+  return {value_, generation_, grants_.size()};
+}
+
+// --- Grants ------------------------------------------------------------------
+
+bool WaitQueueObject::ChargeGrantLocked(WaitOperation& op, DoneList& done) {
+  op.grant_->charge = std::make_unique<Charge>(&shared_.bytes_unsent,
+                                               &op.caller_info().bytes());
+  const char* const limit = op.grant_->charge->Take(kGrantCost);
+  if (limit == nullptr) return true;
+  FinishAtLimitLocked(op, limit, done);
+  return false;
+}
+
+std::optional<int64_t> WaitQueueObject::UndoneLocked(uint64_t generation,
+                                                     const Grant& grant) const {
+  const Condition& only_while = grant.undo.only_while;
+  if (!only_while.Holds(value_, generation_, /*woken=*/true)) {
+    return std::nullopt;
+  }
+  int64_t value = value_;
+  Action undo = grant.undo.instead;
+  if (undo.change == Action::Change::kNone) {
+    undo = grant.then;
+    if (undo.change == Action::Change::kSet) {
+      if (word_changed_ != generation) return std::nullopt;
+      undo.operand = grant.value_before;
+    } else if (__builtin_sub_overflow(0, undo.operand, &undo.operand)) {
+      return std::nullopt;
+    }
+  }
+  if (!undo.Apply(value)) return std::nullopt;  // there is no such number
+  return value;
+}
+
+void WaitQueueObject::UndoLocked(Grants::iterator grant, DoneList& done) {
+  const std::optional<int64_t> undone =
+      UndoneLocked(grant->first, grant->second);
+  grants_.erase(grant);
+  // Whose session ends because the server does may not know it yet, when
+  // another one is told that it has it now.
+  if (!undone.has_value() || shared_.stopping) return;
+  value_ = *undone;
+  generation_ = word_changed_ = shared_.NextGeneration();
+  WakeResult result;
+  WakeLocked(WakeOptions(), result, done);
+}
+
+void WaitQueueObject::ReleaseAllOf(const CallerInfo& caller) {
+  DoneList done;
+  {
+    MutexLock lock(&mu_);
+    std::vector<uint64_t> theirs;
+    for (const auto& [generation, grant] : grants_) {
+      if (grant.caller.get() == &caller) theirs.push_back(generation);
+    }
+    // By number: a wake may grant something to another.
+    for (const uint64_t generation : theirs) {
+      UndoLocked(grants_.find(generation), done);
+    }
+    NoteIdleLocked();
+  }
+  DeliverAll(std::move(done));
+}
+
+void WaitQueueObject::GiveBack(WaitOperation& op) {
+  DoneList done;
+  {
+    MutexLock lock(&mu_);
+    if (RemovedLocked()) return;
+    if (op.grant_) {
+      // Unless it was given back since, or undone.
+      const auto grant = grants_.find(op.generation_);
+      if (grant != grants_.end()) UndoLocked(grant, done);
+    } else if (op.used_a_wake_ &&
+               op.spec_.then.change == Action::Change::kNone) {
+      WakeOptions wake;
+      wake.key = op.spec_.key;
+      wake.passed_on = true;
+      WakeResult result;
+      WakeLocked(wake, result, done);
+    }
+    NoteIdleLocked();
+  }
+  DeliverAll(std::move(done));
+}
+
+void WaitOperation::GiveBack() {
+  if (ending() != Ending::kDone) return;
+  static_cast<WaitQueueObject&>(object()).GiveBack(*this);
 }
 
 }  // namespace waitq::engine

@@ -5,17 +5,31 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
+#include "absl/container/btree_map.h"
 #include "absl/status/status.h"
+#include "server/engine/limits.h"
 #include "server/engine/object.h"
 #include "server/engine/operation.h"
 #include "server/engine/word.h"
 
 namespace waitq::engine {
+
+// What becomes of a wait's `then` when the session that has it ends, or says
+// that it had no use for the result. By default an `add` is undone by its
+// opposite, and a `set` puts back what was there, unless the word has been
+// changed since.
+struct Undo {
+  // Undone only if the word is so then; kWoken: however it is.
+  Condition only_while;
+  // Done instead of the default, and whatever has happened since.
+  Action instead;
+};
 
 // What a wait is for: sleep until `condition` holds, then do `then` in the same
 // step.
@@ -30,6 +44,9 @@ struct WaitSpec {
   uint64_t key = 0;  // which wakes reach it: KeysMatch()
 };
 
+// What a grant costs of its caller's bytes while it is out.
+inline constexpr uint64_t kGrantCost = 256;
+
 // Whether a wake with the one key reaches a sleeper with the other.
 inline bool KeysMatch(uint64_t a, uint64_t b) {
   return a == 0 || b == 0 || (a & b) != 0;
@@ -43,6 +60,12 @@ class WaitOperation final : public Operation {
                   std::move(caller_info)),
         spec_(spec) {}
 
+  // Before Start(): its success is a grant, of a session. `undo`: of a `then`
+  // that sets or adds, or with an action of its own.
+  void MakeGrant(const Undo& undo) {
+    grant_ = std::make_unique<NewGrant>(undo);
+  }
+
   // After its end: the word before and after `then`, and its generation.
   int64_t value_before() const { return value_before_; }
   int64_t value_after() const { return value_after_; }
@@ -53,13 +76,22 @@ class WaitOperation final : public Operation {
     return spec_.exclusive || spec_.then.change != Action::Change::kNone;
   }
   std::string Describe() const override { return spec_.condition.ToString(); }
+  // A grant is undone; an exclusive wake is passed on to the next.
+  void GiveBack() override;
 
  private:
   friend class WaitQueueObject;
+  struct NewGrant {
+    explicit NewGrant(const Undo& how) : undo(how) {}
+    const Undo undo;
+    std::unique_ptr<Charge> charge;  // for the grant to take over
+  };
   static int OnWake(waitq::WaitEntry& entry, TaskState mode, int wake_flags,
                     void* key);
 
-  const WaitSpec spec_;
+  WaitSpec spec_;             // its key, once a wake has ended it: the wake's
+  bool used_a_wake_ = false;  // of those that a WakeUp has for exclusive ones
+  std::unique_ptr<NewGrant> grant_;  // if it is to be one
   int64_t value_before_ = 0;
   int64_t value_after_ = 0;
   uint64_t generation_ = 0;
@@ -71,6 +103,11 @@ struct WakeOptions {
   int nr = 1;                // exclusive sleepers; 0: all
   bool sync = false;         // the waker is about to sleep: a hint
   uint64_t key = 0;          // whom it reaches: KeysMatch()
+  // The grant that is given back, which is then nobody's; without an update it
+  // is undone. 0: none.
+  uint64_t grant = 0;
+  // Of one who was woken, and had no use for it: for one exclusive sleeper.
+  bool passed_on = false;
 };
 
 struct WakeResult {
@@ -83,6 +120,7 @@ struct WakeResult {
 struct WordResult {
   int64_t value = 0;
   uint64_t generation = 0;
+  uint64_t grants = 0;  // Get(): that are out
 };
 
 class WaitQueueObject final : public Object {
@@ -92,18 +130,29 @@ class WaitQueueObject final : public Object {
   WaitQueueObject(Shared* shared, std::string name, bool created);
 
   // Changes the word, then ends the sleepers whose condition holds, in order.
-  // OUT_OF_RANGE if the update overflows. EIDRM if it was just removed: look it
-  // up again.
+  // OUT_OF_RANGE if the update overflows; ESTALE if the grant is not out (any
+  // more): then nothing has happened. EIDRM if it was just removed: look it up
+  // again.
   absl::Status WakeUp(const WakeOptions& options, WakeResult& result)
       ABSL_LOCKS_EXCLUDED(mu_);
   // Changes the word and wakes nobody; the result has the word as it was.
   absl::Status Store(int64_t value, WordResult& result)
       ABSL_LOCKS_EXCLUDED(mu_);
   WordResult Get() const ABSL_LOCKS_EXCLUDED(mu_);
+  void ReleaseAllOf(const CallerInfo& caller) override ABSL_LOCKS_EXCLUDED(mu_);
 
  private:
   friend class WaitOperation;
   struct Walker;
+  // A success that is undone if its session ends.
+  struct Grant {
+    Undo undo;
+    Action then;
+    int64_t value_before;
+    std::shared_ptr<CallerInfo> caller;
+    std::unique_ptr<Charge> charge;
+  };
+  using Grants = absl::btree_map<uint64_t, Grant>;  // by generation
 
   Line& LineLocked(Operation&) override ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
     return line_;
@@ -119,8 +168,25 @@ class WaitQueueObject final : public Object {
                   DoneList& done) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void NoteEndLocked(Operation& operation) override
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Takes what a grant costs, or ends the operation at the limit.
+  bool ChargeGrantLocked(WaitOperation& operation, DoneList& done)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // The word as the grant's end leaves it; nothing if it stays as it is.
+  std::optional<int64_t> UndoneLocked(uint64_t generation,
+                                      const Grant& grant) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Undoes it, if that is to be done, and wakes who waited for that.
+  void UndoLocked(Grants::iterator grant, DoneList& done)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void GiveBack(WaitOperation& operation) ABSL_LOCKS_EXCLUDED(mu_);
+  void OnRemovedLocked() override ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
+    grants_.clear();
+  }
+  bool BusyLocked() const override ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
+    return !grants_.empty();
+  }
   bool BlankLocked() const override ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
-    return value_ == 0;
+    return value_ == 0 && grants_.empty();
   }
   std::vector<Line*> LinesLocked() override ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
     return {&line_};
@@ -128,6 +194,9 @@ class WaitQueueObject final : public Object {
 
   int64_t value_ ABSL_GUARDED_BY(mu_) = 0;
   uint64_t generation_ ABSL_GUARDED_BY(mu_);
+  // Of the last update, `then` or Store.
+  uint64_t word_changed_ ABSL_GUARDED_BY(mu_) = 0;
+  Grants grants_ ABSL_GUARDED_BY(mu_);
   Line line_ ABSL_GUARDED_BY(mu_);
 };
 

@@ -15,14 +15,22 @@
 
 namespace waitq::rpc {
 
-absl::Status ParseRequest(const engine::Engine& engine, grpc::ByteBuffer& bytes,
-                          google::protobuf::MessageLite& message) {
+absl::Status CheckRequestSize(const engine::Engine& engine,
+                              const grpc::ByteBuffer& bytes) {
   if (bytes.Length() > engine.limits().message_bytes) {
     return engine::MakeError(
         EMSGSIZE,
         absl::StrCat("a message of ", bytes.Length(), " bytes: the limit is ",
                      engine.limits().message_bytes, " bytes"),
         {{"limit", "message-bytes"}});
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ParseRequest(const engine::Engine& engine, grpc::ByteBuffer& bytes,
+                          google::protobuf::MessageLite& message) {
+  if (absl::Status status = CheckRequestSize(engine, bytes); !status.ok()) {
+    return status;
   }
   grpc::ProtoBufferReader reader(&bytes);
   if (!reader.status().ok() || !message.ParseFromZeroCopyStream(&reader)) {

@@ -20,6 +20,9 @@
 
 namespace waitq::rpc {
 
+// INVALID_ARGUMENT (EMSGSIZE) if a request is above the limit of one.
+absl::Status CheckRequestSize(const engine::Engine& engine,
+                              const grpc::ByteBuffer& bytes);
 // Parses a request. INVALID_ARGUMENT if it is no such message (EINVAL) or above
 // the limit of one (EMSGSIZE).
 absl::Status ParseRequest(const engine::Engine& engine, grpc::ByteBuffer& bytes,

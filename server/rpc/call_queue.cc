@@ -17,6 +17,7 @@ CallQueue::CallQueue(std::unique_ptr<grpc::ServerCompletionQueue> queue)
 
 CallQueue::~CallQueue() {
   WAITQ_CHECK(!thread_.joinable(), "a call queue dies while it is served");
+  WAITQ_CHECK(calls_.load() == 0, "each call is dropped, and once");
 }
 
 void CallQueue::Start() {

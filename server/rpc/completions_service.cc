@@ -13,29 +13,43 @@
 namespace waitq::rpc {
 namespace {
 
-grpc::ByteBuffer AnswerWait(const engine::Engine& engine,
-                            engine::Operation& operation) {
+void AnswerWait(engine::Operation& operation,
+                v1::CompletionWaitResponse& response) {
   const auto& op = static_cast<engine::CompletionOperation&>(operation);
-  v1::CompletionWaitResponse response;
   response.set_outcome(OutcomeOf(op.ending()));
   if (const auto remaining = op.remaining()) {
     *response.mutable_remaining() = ToWire(*remaining);
   }
   response.set_slept(op.slept());
   response.set_generation(op.generation());
-  return SerializeAnswer(engine, op, response);
+  response.set_redelivered(op.redelivered());
 }
 
-void Wait(UnaryCall& call, const v1::CompletionWaitRequest& request) {
+void Wait(Invocation& call, const v1::CompletionWaitRequest& request) {
   engine::SleepOptions options;
   std::shared_ptr<engine::CallerInfo> caller;
   if (!call.GetSleep(request, MaySleepOn::kNo, options, caller)) return;
   auto op = engine::MakeRef<engine::CompletionOperation>(
       call.home(), call.caller(), std::move(caller));
-  call.Sleep(op, call.engine().Wait(request.name(), op, options));
+  call.Sleep(op,
+             [&] { return call.engine().Wait(request.name(), op, options); });
 }
 
-void TryWait(UnaryCall& call, const v1::TryWaitRequest& request) {
+void AnswerTryWait(engine::Operation& operation,
+                   v1::TryWaitResponse& response) {
+  response.set_taken(operation.ending() == engine::Ending::kDone);
+}
+
+void TryWait(Invocation& call, const v1::TryWaitRequest& request) {
+  if (call.session() != nullptr) {
+    // An operation that does not sleep: then what it took can be given back.
+    auto op = engine::MakeRef<engine::CompletionOperation>(
+        call.home(), call.caller(), call.session()->caller_info());
+    engine::SleepOptions options;
+    options.nonblock = true;
+    return call.Sleep(
+        op, [&] { return call.engine().Wait(request.name(), op, options); });
+  }
   const auto taken = call.engine().TryWait(request.name());
   if (!taken.ok()) return call.Fail(taken.status());
   v1::TryWaitResponse response;
@@ -43,7 +57,7 @@ void TryWait(UnaryCall& call, const v1::TryWaitRequest& request) {
   call.Reply(response);
 }
 
-void Complete(UnaryCall& call, const v1::CompleteRequest& request) {
+void Complete(Invocation& call, const v1::CompleteRequest& request) {
   uint32_t nr = request.has_nr() ? request.nr() : 1;
   if (nr == 0 || nr == engine::CompletionObject::kAll) {
     return call.Fail(engine::MakeError(
@@ -64,7 +78,7 @@ void Complete(UnaryCall& call, const v1::CompleteRequest& request) {
   call.Reply(response);
 }
 
-void Reinit(UnaryCall& call, const v1::ReinitRequest& request) {
+void Reinit(Invocation& call, const v1::ReinitRequest& request) {
   const auto result = call.engine().Reinit(request.name());
   if (!result.ok()) return call.Fail(result.status());
   v1::ReinitResponse response;
@@ -72,7 +86,7 @@ void Reinit(UnaryCall& call, const v1::ReinitRequest& request) {
   call.Reply(response);
 }
 
-void Done(UnaryCall& call, const v1::DoneRequest& request) {
+void Done(Invocation& call, const v1::DoneRequest& request) {
   const auto done = call.engine().Done(request.name());
   if (!done.ok()) return call.Fail(done.status());
   v1::DoneResponse response;
@@ -86,7 +100,7 @@ ServiceMethods CompletionsMethods() {
   return {v1::CompletionWaitRequest::descriptor()->file()->FindServiceByName(
               "Completions"),
           {Unary<v1::CompletionWaitRequest, &Wait, &AnswerWait>("Wait"),
-           Unary<v1::TryWaitRequest, &TryWait>("TryWait"),
+           Unary<v1::TryWaitRequest, &TryWait, &AnswerTryWait>("TryWait"),
            Unary<v1::CompleteRequest, &Complete>("Complete"),
            Unary<v1::ReinitRequest, &Reinit>("Reinit"),
            Unary<v1::DoneRequest, &Done>("Done")},

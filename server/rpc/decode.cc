@@ -82,6 +82,24 @@ absl::Status Decode(const v1::Action& message, engine::Action& action) {
   return MakeError(EINVAL, "action: no change is set");
 }
 
+absl::Status Decode(const v1::Undo& message, const engine::Action& then,
+                    engine::Undo& undo) {
+  using Change = engine::Action::Change;
+  absl::Status status;
+  if (then.change == Change::kNone) {
+    status = MakeError(EINVAL, "undo: without `then`");
+  } else if (message.has_instead()) {
+    status = Decode(message.instead(), undo.instead);
+  } else if (then.change != Change::kSet && then.change != Change::kAdd) {
+    status = MakeError(
+        EINVAL, "undo: of bits nobody knows what they were: say `instead`");
+  }
+  if (status.ok() && message.has_only_while()) {
+    status = Decode(message.only_while(), undo.only_while);
+  }
+  return status;
+}
+
 absl::Status Decode(const v1::PipeOptions& message,
                     engine::PipeOptionsRequest& options) {
   if (message.has_capacity_bytes()) {

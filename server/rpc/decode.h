@@ -25,6 +25,9 @@ namespace waitq::rpc {
 
 absl::Status Decode(const v1::Condition& message, engine::Condition& condition);
 absl::Status Decode(const v1::Action& message, engine::Action& action);
+// `then`: what is to be undone.
+absl::Status Decode(const v1::Undo& message, const engine::Action& then,
+                    engine::Undo& undo);
 absl::Status Decode(const v1::PipeOptions& message,
                     engine::PipeOptionsRequest& options);
 

@@ -19,6 +19,7 @@ struct EncodeState {
 
   void operator()(const engine::WordResult& word) {
     message.mutable_wait_queue()->set_value(word.value);
+    message.mutable_wait_queue()->set_grants(word.grants);
   }
   void operator()(const engine::CompletionObject::Result& completion) {
     message.mutable_completion()->set_done(completion.done);
@@ -48,7 +49,7 @@ void Encode(const engine::ObjectStat& stat, v1::ObjectStat& message) {
   std::visit(EncodeState{message}, stat.state);
 }
 
-void Create(UnaryCall& call, const v1::CreateRequest& request) {
+void Create(Invocation& call, const v1::CreateRequest& request) {
   engine::CreateOptions options;
   switch (request.options_case()) {
     case v1::CreateRequest::kWaitQueue:
@@ -77,7 +78,7 @@ void Create(UnaryCall& call, const v1::CreateRequest& request) {
   call.Reply(response);
 }
 
-void Stat(UnaryCall& call, const v1::StatRequest& request) {
+void Stat(Invocation& call, const v1::StatRequest& request) {
   const auto stat = call.engine().Stat(request.name());
   if (!stat.ok()) return call.Fail(stat.status());
   v1::StatResponse response;
@@ -85,7 +86,7 @@ void Stat(UnaryCall& call, const v1::StatRequest& request) {
   call.Reply(response);
 }
 
-void List(UnaryCall& call, const v1::ListObjectsRequest& request) {
+void List(Invocation& call, const v1::ListObjectsRequest& request) {
   engine::Page page;
   absl::Status status = DecodePageSize(request.page_size(), page.size);
   if (status.ok() && !request.page_token().empty() &&
@@ -110,7 +111,7 @@ void List(UnaryCall& call, const v1::ListObjectsRequest& request) {
   call.Reply(response);
 }
 
-void Remove(UnaryCall& call, const v1::RemoveRequest& request) {
+void Remove(Invocation& call, const v1::RemoveRequest& request) {
   const auto ended = call.engine().Remove(request.name(), request.force());
   if (!ended.ok()) return call.Fail(ended.status());
   v1::RemoveResponse response;

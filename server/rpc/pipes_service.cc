@@ -21,22 +21,26 @@
 namespace waitq::rpc {
 namespace {
 
-grpc::ByteBuffer AnswerRead(const engine::Engine& engine,
-                            engine::Operation& operation) {
+void AnswerRead(engine::Operation& operation, v1::ReadResponse& response) {
   auto& op = static_cast<engine::ReadOperation&>(operation);
-  v1::ReadResponse response;
   response.set_outcome(OutcomeOf(op.ending()));
-  absl::CopyCordToString(op.TakeData(), response.mutable_data());
+  absl::CopyCordToString(op.data(), response.mutable_data());
   response.set_offset(op.offset());
   response.set_incarnation(op.object().incarnation());
   response.set_broken(op.broken());
   response.set_slept(op.slept());
   if (op.held()) response.set_hold_id(op.id());
   response.set_redelivered(op.redelivered());
-  return SerializeAnswer(engine, op, response);
 }
 
-void Read(UnaryCall& call, const v1::ReadRequest& request) {
+// Of a handle's pipe, which may have been removed.
+absl::StatusOr<engine::Started> StartedOn(const engine::PipeObject& pipe,
+                                          engine::Started started) {
+  if (started == engine::Started::kGone) return RemovedError(pipe.name());
+  return started;
+}
+
+void Read(Invocation& call, const v1::ReadRequest& request) {
   engine::SleepOptions options;
   std::shared_ptr<engine::CallerInfo> caller;
   if (!call.GetSleep(request, MaySleepOn::kNo, options, caller)) return;
@@ -51,35 +55,48 @@ void Read(UnaryCall& call, const v1::ReadRequest& request) {
   const absl::Status status = Decode(request.options(), pipe);
   if (!status.ok()) return call.Fail(status);
   auto op = engine::MakeRef<engine::ReadOperation>(
-      engine::ReadSize(max_bytes, min_bytes), /*reader=*/nullptr, call.home(),
+      engine::ReadSize(max_bytes, min_bytes), call.reader(), call.home(),
       call.caller(), std::move(caller));
   if (request.has_hold()) {
     absl::Duration hold;
     const absl::Status held = DecodeHold(request.hold(), hold);
     if (!held.ok()) return call.Fail(held);
     op->HoldFor(hold);
+  } else if (call.session() != nullptr) {
+    op->HoldUntilTaken();
   }
-  call.Sleep(op, call.engine().Read(request.name(), op, options, pipe));
+  call.Sleep(op, [&]() -> absl::StatusOr<engine::Started> {
+    if (call.reader() != nullptr) {
+      return StartedOn(call.reader()->pipe(),
+                       call.engine().Read(*call.reader(), op, options));
+    }
+    auto started = call.engine().Read(request.name(), op, options, pipe);
+    if (started.ok() && request.has_hold() && call.session() != nullptr) {
+      // By its own id, which the session's end does not know.
+      call.session()->NoteHolds(engine::Ref<engine::Object>(&op->object()));
+    }
+    return started;
+  });
 }
 
-grpc::ByteBuffer AnswerWrite(const engine::Engine& engine,
-                             engine::Operation& operation) {
+void AnswerWrite(engine::Operation& operation, v1::WriteResponse& response) {
   auto& op = static_cast<engine::WriteOperation&>(operation);
-  v1::WriteResponse response;
   response.set_outcome(OutcomeOf(op.ending()));
   if (op.moved_bytes() && op.ending() != engine::Ending::kDone) {
     response.set_outcome(v1::OUTCOME_DONE);
     response.set_ended_by(OutcomeOf(op.ending()));
     response.set_ended_by_error(ErrorNameOf(op));
+    if (op.ending() == engine::Ending::kInterrupted) {
+      response.set_ended_by_signal(op.signal());
+    }
   }
   response.set_accepted_bytes(op.accepted_bytes());
   response.set_offset(op.offset());
   response.set_incarnation(op.object().incarnation());
   response.set_slept(op.slept());
-  return SerializeAnswer(engine, op, response);
 }
 
-void Write(UnaryCall& call, const v1::WriteRequest& request) {
+void Write(Invocation& call, const v1::WriteRequest& request) {
   engine::SleepOptions options;
   std::shared_ptr<engine::CallerInfo> caller;
   if (!call.GetSleep(request, MaySleepOn::kYes, options, caller)) return;
@@ -89,35 +106,39 @@ void Write(UnaryCall& call, const v1::WriteRequest& request) {
   // Copied, into pieces of a few KB: the pipe may keep any part of it, which
   // would otherwise keep the whole message.
   auto op = engine::MakeRef<engine::WriteOperation>(
-      absl::Cord(absl::string_view(request.data())), /*writer=*/nullptr,
-      call.home(), call.caller(), std::move(caller));
-  call.Sleep(op, call.engine().Write(request.name(), op, options, pipe));
+      absl::Cord(absl::string_view(request.data())), call.writer(), call.home(),
+      call.caller(), std::move(caller));
+  call.Sleep(op, [&]() -> absl::StatusOr<engine::Started> {
+    if (call.writer() != nullptr) {
+      return StartedOn(call.writer()->pipe(),
+                       call.engine().Write(*call.writer(), op, options));
+    }
+    return call.engine().Write(request.name(), op, options, pipe);
+  });
 }
 
-grpc::ByteBuffer AnswerPoll(const engine::Engine& engine,
-                            engine::Operation& operation) {
+void AnswerPoll(engine::Operation& operation, v1::PollResponse& response) {
   const auto& op = static_cast<engine::PollOperation&>(operation);
-  v1::PollResponse response;
   response.set_outcome(OutcomeOf(op.ending()));
   response.set_in(op.events().in);
   response.set_out(op.events().out);
   response.set_hup(op.events().hup);
   response.set_err(op.events().err);
   response.set_slept(op.slept());
-  return SerializeAnswer(engine, op, response);
 }
 
-void Poll(UnaryCall& call, const v1::PollRequest& request) {
+void Poll(Invocation& call, const v1::PollRequest& request) {
   engine::SleepOptions options;
   std::shared_ptr<engine::CallerInfo> caller;
   if (!call.GetSleep(request, MaySleepOn::kNo, options, caller)) return;
   auto op = engine::MakeRef<engine::PollOperation>(request.in(), request.out(),
                                                    call.home(), call.caller(),
                                                    std::move(caller));
-  call.Sleep(op, call.engine().Poll(request.name(), op, options));
+  call.Sleep(op,
+             [&] { return call.engine().Poll(request.name(), op, options); });
 }
 
-void Accept(UnaryCall& call, const v1::AcceptRequest& request) {
+void Accept(Invocation& call, const v1::AcceptRequest& request) {
   std::optional<uint64_t> up_to;
   if (request.has_up_to_offset()) up_to = request.up_to_offset();
   const absl::Status status =
@@ -126,7 +147,7 @@ void Accept(UnaryCall& call, const v1::AcceptRequest& request) {
   call.Reply(v1::AcceptResponse());
 }
 
-void Release(UnaryCall& call, const v1::ReleaseRequest& request) {
+void Release(Invocation& call, const v1::ReleaseRequest& request) {
   const absl::Status status =
       call.engine().Release(request.name(), request.hold_id());
   if (!status.ok()) return call.Fail(status);

@@ -168,7 +168,7 @@ void ReadStreamCall::Answer(engine::ReadOperation& op) {
     return End(OutcomeOf(op.ending()), op.broken());
   }
   sending_ = engine::Ref<engine::Operation>(&op);
-  const absl::Cord data = op.TakeData();
+  const absl::Cord& data = op.data();
   left_bytes_ -= data.size();
   offset_ = op.offset() + data.size();
   v1::ReadStreamResponse response;

@@ -45,6 +45,7 @@ Server::Server(const ServerOptions& options)
   methods_.push_back(PipesMethods());
   methods_.push_back(ObjectsMethods());
   methods_.push_back(TasksMethods());
+  methods_.push_back(SessionsMethods());
 }
 
 absl::StatusOr<std::unique_ptr<Server>> Server::Start(
@@ -126,7 +127,7 @@ void Server::ArmAll() {
           for (const StreamMethod& method : methods_[s].streams) {
             if (name != method.name) continue;
             found = true;
-            StreamCall::Arm({service, index, &method, &engine_, queue.get()});
+            method.arm({service, index, &method, &engine_, queue.get()});
           }
         }
       }

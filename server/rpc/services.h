@@ -17,6 +17,8 @@ struct ServiceMethods {
   const google::protobuf::ServiceDescriptor* descriptor;
   std::vector<UnaryMethod> unary;
   std::vector<StreamMethod> streams;
+  // Operations that there are only in sessions.
+  std::vector<Method> session_only = {};
 };
 
 ServiceMethods WaitQueuesMethods();
@@ -24,6 +26,7 @@ ServiceMethods CompletionsMethods();
 ServiceMethods PipesMethods();
 ServiceMethods ObjectsMethods();
 ServiceMethods TasksMethods();
+ServiceMethods SessionsMethods();
 
 }  // namespace waitq::rpc
 

@@ -53,6 +53,10 @@ absl::Status OwnerDeadError() {
                    "not known");
 }
 
+absl::Status SessionGoneError() {
+  return MakeError(ESTALE, "there is no such session (any more)");
+}
+
 absl::Status RemovedError(const std::string& name) {
   return MakeError(EIDRM, absl::StrCat(name, ": was removed"),
                    {{"object", name}});
@@ -63,6 +67,9 @@ std::string ErrorNameOf(const engine::Operation& op) {
 }
 
 absl::Status FailureOf(const engine::Operation& op) {
+  if (OutcomeOf(op.ending()) != v1::OUTCOME_UNSPECIFIED) {
+    return absl::OkStatus();
+  }
   const std::string& name = op.object().name();
   std::map<std::string, std::string> metadata = {{"object", name}};
   switch (op.ending()) {
@@ -102,16 +109,19 @@ absl::Status FailureOf(const engine::Operation& op) {
   }
 }
 
-grpc::Status ToGrpcStatus(const absl::Status& status) {
-  const engine::ErrorDetails details = engine::DetailsOf(status);
-  std::optional<absl::Duration> retry_after;
+std::optional<absl::Duration> RetryAfter(const absl::Status& status) {
   if (status.code() == absl::StatusCode::kResourceExhausted ||
       status.code() == absl::StatusCode::kUnavailable) {
-    retry_after = absl::Seconds(1);
+    return absl::Seconds(1);
   }
+  return std::nullopt;
+}
+
+grpc::Status ToGrpcStatus(const absl::Status& status) {
+  const engine::ErrorDetails details = engine::DetailsOf(status);
   return MakeStatus(static_cast<grpc::StatusCode>(status.code()),
                     details.reason, std::string(status.message()),
-                    details.metadata, retry_after);
+                    details.metadata, RetryAfter(status));
 }
 
 }  // namespace waitq::rpc

@@ -4,9 +4,11 @@
 #ifndef WAITQ_SERVER_RPC_STATUS_MAP_H_
 #define WAITQ_SERVER_RPC_STATUS_MAP_H_
 
+#include <optional>
 #include <string>
 
 #include "absl/status/status.h"
+#include "absl/time/time.h"
 #include "grpcpp/support/status.h"
 #include "server/engine/operation.h"
 #include "waitq/v1/common.pb.h"
@@ -27,12 +29,16 @@ std::string ErrorNameOf(const engine::Operation& op);
 absl::Status CallerGoneError();
 // A call means a server that was restarted since.
 absl::Status OwnerDeadError();
+// A stream means a session that is over.
+absl::Status SessionGoneError();
 // Of a call whose object was removed.
 absl::Status RemovedError(const std::string& name);
 
 // An error of the engine, with google.rpc.ErrorInfo; and with RetryInfo if
 // waiting helps.
 grpc::Status ToGrpcStatus(const absl::Status& status);
+// When a repeat may succeed, if waiting helps.
+std::optional<absl::Duration> RetryAfter(const absl::Status& status);
 
 }  // namespace waitq::rpc
 

@@ -142,10 +142,12 @@ class StreamCall : private engine::Caller {
   CallTag<StreamCall> finished_tag_{this, &StreamCall::OnFinished};
 };
 
-// A streaming method: its name, and what makes its calls.
+// A streaming method: its name, and what makes its calls; or, of one with a
+// state machine of its own, what takes the next.
 struct StreamMethod {
   const char* name;
   StreamCall* (*make)(const StreamCall::Parts& parts);
+  void (*arm)(const StreamCall::Parts& parts) = &StreamCall::Arm;
 };
 
 }  // namespace waitq::rpc

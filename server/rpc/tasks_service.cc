@@ -46,7 +46,7 @@ void Encode(const engine::TaskInfo& info, v1::Task& message) {
   message.set_detached(info.detached);
 }
 
-void List(UnaryCall& call, const v1::ListTasksRequest& request) {
+void List(Invocation& call, const v1::ListTasksRequest& request) {
   size_t size;
   absl::Status status = DecodePageSize(request.page_size(), size);
   if (status.ok() && !request.name().empty()) {
@@ -76,7 +76,7 @@ void List(UnaryCall& call, const v1::ListTasksRequest& request) {
   call.Reply(response);
 }
 
-void Signal(UnaryCall& call, const v1::SignalRequest& request) {
+void Signal(Invocation& call, const v1::SignalRequest& request) {
   switch (request.signal()) {
     case v1::SignalRequest::SIGNAL_INT:
     case v1::SignalRequest::SIGNAL_KILL:
@@ -105,7 +105,7 @@ bool HasRequestIds(const std::string& method) {
          found->service()->name() != "Tasks";
 }
 
-void Cancel(UnaryCall& call, const v1::CancelRequest& request) {
+void Cancel(Invocation& call, const v1::CancelRequest& request) {
   if (!HasRequestIds(request.method())) {
     return call.Fail(engine::MakeError(
         EINVAL, "method: it is one with request ids, as \"WaitQueues/Wait\""));

@@ -18,10 +18,10 @@ void UnaryCall::Arm(RawService* service, int index, const UnaryMethod* method,
 
 UnaryCall::UnaryCall(RawService* service, int index, const UnaryMethod* method,
                      engine::Engine* engine, CallQueue* queue)
-    : service_(*service),
+    : Invocation(engine, /*says_epoch=*/true),
+      service_(*service),
       index_(index),
       method_(*method),
-      engine_(*engine),
       queue_(*queue) {
   queue_.AddCall();
   context_.AsyncNotifyWhenDone(&done_);
@@ -46,17 +46,30 @@ bool UnaryCall::Parse(google::protobuf::MessageLite& request) {
   return status.ok();
 }
 
+absl::Status UnaryCall::GetCaller(const std::string& name,
+                                  engine::SleepOptions& options,
+                                  std::shared_ptr<engine::CallerInfo>& caller) {
+  options.call_deadline = CallDeadline(context_);
+  runs_on_ = options.state == kUninterruptible;
+  return FindCaller(engine_, context_, name, caller);
+}
+
 // --- The answer --------------------------------------------------------------
 
 namespace {
 
 absl::StatusOr<grpc::ByteBuffer> AnswerOf(const engine::Engine& engine,
                                           engine::Operation& op,
-                                          UnaryAnswer answer) {
+                                          Answer answer) {
   const absl::Status failure = FailureOf(op);
   // Progress counts: what has moved bytes ends OK, and says what ended it.
-  if (failure.ok() || op.moved_bytes()) return answer(engine, op);
-  return failure;
+  if (!failure.ok() && !op.moved_bytes()) return failure;
+  grpc::ByteBuffer bytes;
+  answer(engine, op, /*says_epoch=*/true,
+         [&](const google::protobuf::MessageLite& response) {
+           bytes = Serialize(response);
+         });
+  return bytes;
 }
 
 engine::KeptAnswer ToKept(const absl::StatusOr<grpc::ByteBuffer>& answer) {
@@ -92,12 +105,14 @@ void UnaryCall::Send(const absl::StatusOr<grpc::ByteBuffer>& answer) {
   }
 }
 
-void UnaryCall::Sleep(engine::Ref<engine::Operation> op,
-                      const absl::StatusOr<engine::Started>& started) {
+void UnaryCall::Sleep(
+    engine::Ref<engine::Operation> op,
+    absl::FunctionRef<absl::StatusOr<engine::Started>()> start) {
+  const absl::StatusOr<engine::Started> started = start();
   if (!started.ok()) return Fail(started.status());
   if (*started == engine::Started::kEnded) {
     ended_ = op;
-    return End(AnswerOf(engine_, *op, method_.answer));
+    return End(AnswerOf(engine_, *op, method_.method.answer));
   }
   if (running_) {
     running_ = false;  // the operation answers
@@ -120,7 +135,7 @@ void UnaryCall::OnEnded(engine::Operation& op) {
     return Release();
   }
   ended_ = std::move(op_);
-  Send(AnswerOf(engine_, op, method_.answer));
+  Send(AnswerOf(engine_, op, method_.method.answer));
   Release();
 }
 
@@ -160,7 +175,7 @@ bool UnaryCall::BeginRepeat(engine::RepeatTable::Call repeat,
   repeat.key.method = MethodName(service_.descriptor(), method_.name);
   // It outlives this call, but neither the engine nor the program's code.
   repeat.encode = [&engine = engine_,
-                   answer = method_.answer](engine::Operation& op) {
+                   answer = method_.method.answer](engine::Operation& op) {
     return ToKept(AnswerOf(engine, op, answer));
   };
   auto waiter = engine::MakeRef<engine::RepeatWaiter>(

@@ -9,9 +9,6 @@
 // A call with a request id is run for a Repeat (server/engine/repeats.h), and
 // waits for its answer like any other call with this id: then everything
 // between "handler" and "Reply()" may outlive it.
-//
-// A method reads like a function: it gets its request and either answers, or
-// starts an operation and says how to answer when that ends.
 
 #ifndef WAITQ_SERVER_RPC_UNARY_CALL_H_
 #define WAITQ_SERVER_RPC_UNARY_CALL_H_
@@ -28,65 +25,27 @@
 #include "server/rpc/call.h"
 #include "server/rpc/call_queue.h"
 #include "server/rpc/decode.h"
+#include "server/rpc/invocation.h"
 #include "server/rpc/raw_service.h"
 
 namespace waitq::rpc {
 
 class UnaryCall;
 
-// The answer of an operation that has ended. On any thread.
-using UnaryAnswer = grpc::ByteBuffer (*)(const engine::Engine& engine,
-                                         engine::Operation& op);
-
-// A unary method: its name, what serves a call of it and, if that may sleep,
-// how the operation is answered.
+// A unary method: its name, what serves a call of it, and the method itself.
 struct UnaryMethod {
   const char* name;
   void (*serve)(UnaryCall& call);
-  UnaryAnswer answer;
+  Method method;
 };
-
-// The bytes of an answer that is complete but for what all answers have.
-template <class Response>
-grpc::ByteBuffer SerializeAnswer(const engine::Engine& engine,
-                                 Response& response) {
-  if constexpr (requires { response.set_server_epoch(0); }) {
-    response.set_server_epoch(engine.epoch());
-  }
-  return Serialize(response);
-}
-
-// The same for an operation's, with its timing if it was asked for.
-template <class Response>
-grpc::ByteBuffer SerializeAnswer(const engine::Engine& engine,
-                                 const engine::Operation& op,
-                                 Response& response) {
-  if (const auto timing = op.timing()) {
-    Encode(*timing, engine.Now(), *response.mutable_timing());
-  }
-  return SerializeAnswer(engine, response);
-}
 
 // Thread safety: lives on its queue's thread.
 // Ownership: its own; it ends with its call.
-class UnaryCall final : private engine::Caller {
+class UnaryCall final : public Invocation, private engine::Caller {
  public:
   // Takes one call of the method; when it comes, arms the next.
   static void Arm(RawService* service, int index, const UnaryMethod* method,
                   engine::Engine* engine, CallQueue* queue);
-
-  // --- For the method --------------------------------------------------------
-
-  engine::Engine& engine() { return engine_; }
-  // What an operation is made with.
-  engine::Home* home() {
-    if (running_) return repeat_->home();
-    return &queue_;
-  }
-  engine::Caller* caller() {
-    if (running_) return repeat_->caller();
-    return this;
-  }
 
   // Parses the request, and drops its bytes. If it does not parse, the call has
   // failed.
@@ -97,33 +56,20 @@ class UnaryCall final : private engine::Caller {
   template <class Request>
   bool Begin(const Request& request);
 
-  // The call's end; one of them, once.
-  template <class Response>
-  void Reply(Response response) {
-    End(SerializeAnswer(engine_, response));
-  }
-  void Fail(const absl::Status& status) { End(status); }
+  // --- Invocation ------------------------------------------------------------
 
-  // What the request and the call say of sleeping, and who calls. If the
-  // request is wrong, the call has failed.
-  template <class Request>
-  bool GetSleep(const Request& request, MaySleepOn may_sleep_on,
-                engine::SleepOptions& options,
-                std::shared_ptr<engine::CallerInfo>& caller) {
-    absl::Status status = DecodeSleep(request, may_sleep_on, options);
-    if (status.ok()) {
-      status = FindCaller(engine_, context_, request.caller(), caller);
-    }
-    if (!status.ok()) Fail(status);
-    options.call_deadline = CallDeadline(context_);
-    runs_on_ = options.state == kUninterruptible;
-    return status.ok();
+  engine::Home* home() override {
+    if (running_) return repeat_->home();
+    return &queue_;
   }
-
-  // After starting `op`, made with home() and caller(): answers now if it has
-  // ended, later if it sleeps, and fails if it could not be started.
-  void Sleep(engine::Ref<engine::Operation> op,
-             const absl::StatusOr<engine::Started>& started);
+  engine::Caller* caller() override {
+    if (running_) return repeat_->caller();
+    return this;
+  }
+  void Fail(const absl::Status& status) override { End(status); }
+  void Sleep(
+      engine::Ref<engine::Operation> op,
+      absl::FunctionRef<absl::StatusOr<engine::Started>()> start) override;
 
  private:
   UnaryCall(RawService* service, int index, const UnaryMethod* method,
@@ -134,6 +80,11 @@ class UnaryCall final : private engine::Caller {
   // The call is over, or its caller has gone.
   void OnDone(bool ok);
   void OnFinished(bool ok);
+  void ReplyWith(const google::protobuf::MessageLite& response) override {
+    End(Serialize(response));
+  }
+  absl::Status GetCaller(const std::string& name, engine::SleepOptions& options,
+                         std::shared_ptr<engine::CallerInfo>& caller) override;
   // engine::Caller
   void OnEnded(engine::Operation& op) override;
   // The call is answered: to whoever waits for it, if it has an id.
@@ -147,7 +98,6 @@ class UnaryCall final : private engine::Caller {
   RawService& service_;
   const int index_;
   const UnaryMethod& method_;
-  engine::Engine& engine_;
   CallQueue& queue_;
 
   grpc::ServerContext context_;
@@ -200,11 +150,9 @@ bool UnaryCall::Begin(const Request& request) {
   return true;
 }
 
-// Makes a UnaryMethod of a function that gets the parsed request, by reference
-// to const or, to take something out of it, to non-const; and of another that
-// answers the operation with which that calls Sleep().
-template <class Request, auto kServe, UnaryAnswer kAnswer = nullptr>
-constexpr UnaryMethod Unary(const char* name) {
+// Makes a UnaryMethod of what MakeMethod() takes.
+template <class Request, auto kServe, auto kAnswer = nullptr>
+UnaryMethod Unary(const char* name) {
   return {name,
           [](UnaryCall& call) {
             Request request;
@@ -212,7 +160,7 @@ constexpr UnaryMethod Unary(const char* name) {
               kServe(call, request);
             }
           },
-          kAnswer};
+          MakeMethod<Request, kServe, kAnswer>()};
 }
 
 }  // namespace waitq::rpc

@@ -13,10 +13,8 @@
 namespace waitq::rpc {
 namespace {
 
-grpc::ByteBuffer AnswerWait(const engine::Engine& engine,
-                            engine::Operation& operation) {
+void AnswerWait(engine::Operation& operation, v1::WaitResponse& response) {
   const auto& op = static_cast<engine::WaitOperation&>(operation);
-  v1::WaitResponse response;
   response.set_outcome(OutcomeOf(op.ending()));
   response.set_value_before(op.value_before());
   response.set_value_after(op.value_after());
@@ -25,10 +23,9 @@ grpc::ByteBuffer AnswerWait(const engine::Engine& engine,
     *response.mutable_remaining() = ToWire(*remaining);
   }
   response.set_slept(op.slept());
-  return SerializeAnswer(engine, op, response);
 }
 
-void Wait(UnaryCall& call, const v1::WaitRequest& request) {
+void Wait(Invocation& call, const v1::WaitRequest& request) {
   engine::WaitSpec spec;
   absl::Status status;
   if (request.has_condition()) {
@@ -39,6 +36,14 @@ void Wait(UnaryCall& call, const v1::WaitRequest& request) {
   }
   if (status.ok() && request.then_wake() && !request.has_then()) {
     status = engine::MakeError(EINVAL, "then_wake: without `then`");
+  }
+  engine::Undo undo;
+  if (status.ok() && request.has_undo()) {
+    status = Decode(request.undo(), spec.then, undo);
+    if (status.ok() && call.session() == nullptr) {
+      status = engine::MakeError(
+          EINVAL, "undo: only in a session, whose end undoes it");
+    }
   }
   if (!status.ok()) return call.Fail(status);
   engine::SleepOptions options;
@@ -51,10 +56,17 @@ void Wait(UnaryCall& call, const v1::WaitRequest& request) {
   spec.key = request.key();
   auto op = engine::MakeRef<engine::WaitOperation>(
       spec, call.home(), call.caller(), std::move(caller));
-  call.Sleep(op, call.engine().Wait(request.name(), op, options));
+  if (request.has_undo()) op->MakeGrant(undo);
+  call.Sleep(op, [&] {
+    auto started = call.engine().Wait(request.name(), op, options);
+    if (started.ok() && request.has_undo()) {
+      call.session()->NoteHolds(engine::Ref<engine::Object>(&op->object()));
+    }
+    return started;
+  });
 }
 
-void WakeUp(UnaryCall& call, const v1::WakeUpRequest& request) {
+void WakeUp(Invocation& call, const v1::WakeUpRequest& request) {
   engine::WakeOptions options;
   if (request.has_update()) {
     const absl::Status status = Decode(request.update(), options.update);
@@ -83,6 +95,7 @@ void WakeUp(UnaryCall& call, const v1::WakeUpRequest& request) {
   if (request.all()) options.nr = 0;
   options.sync = request.sync();
   options.key = request.key();
+  options.grant = request.grant();
 
   const auto result = call.engine().WakeUp(request.name(), options);
   if (!result.ok()) return call.Fail(result.status());
@@ -94,7 +107,7 @@ void WakeUp(UnaryCall& call, const v1::WakeUpRequest& request) {
   call.Reply(response);
 }
 
-void Get(UnaryCall& call, const v1::GetRequest& request) {
+void Get(Invocation& call, const v1::GetRequest& request) {
   const auto result = call.engine().Get(request.name());
   if (!result.ok()) return call.Fail(result.status());
   v1::GetResponse response;
@@ -103,7 +116,7 @@ void Get(UnaryCall& call, const v1::GetRequest& request) {
   call.Reply(response);
 }
 
-void Store(UnaryCall& call, const v1::StoreRequest& request) {
+void Store(Invocation& call, const v1::StoreRequest& request) {
   const auto result = call.engine().Store(request.name(), request.value());
   if (!result.ok()) return call.Fail(result.status());
   v1::StoreResponse response;

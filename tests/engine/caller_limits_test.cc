@@ -90,14 +90,14 @@ TEST_F(CallerLimitsTest, WhatIsReadCountsUntilItsAnswerIsOut) {
   Write(other_, "0123456789abcdefghij");
   auto first = Read(greedy_, 8);
   EXPECT_EQ(first->ending(), Ending::kDone);
-  EXPECT_EQ(first->TakeData(), "01234567");
+  EXPECT_EQ(first->data(), "01234567");
   const auto refused = Read(greedy_, 1);
   EXPECT_EQ(refused->ending(), Ending::kLimit);
   EXPECT_STREQ(refused->limit(), "bytes-per-caller");
-  EXPECT_TRUE(refused->TakeData().empty()) << "it has taken nothing";
-  EXPECT_EQ(Read(other_, 2)->TakeData(), "89");
+  EXPECT_TRUE(refused->data().empty()) << "it has taken nothing";
+  EXPECT_EQ(Read(other_, 2)->data(), "89");
   first = nullptr;  // sent
-  EXPECT_EQ(Read(greedy_, 1)->TakeData(), "a");
+  EXPECT_EQ(Read(greedy_, 1)->data(), "a");
 }
 
 TEST_F(CallerLimitsTest, UnsentBytesAreLimitedInAll) {
@@ -107,7 +107,7 @@ TEST_F(CallerLimitsTest, UnsentBytesAreLimitedInAll) {
   const auto refused = Read(other_, 4);
   EXPECT_EQ(refused->ending(), Ending::kLimit);
   EXPECT_STREQ(refused->limit(), "bytes-unsent");
-  EXPECT_EQ(Read(other_, 3)->TakeData(), "789");
+  EXPECT_EQ(Read(other_, 3)->data(), "789");
 }
 
 // What sleeps meets the limit when it is served: it ends, and the bytes stay.
@@ -119,7 +119,7 @@ TEST_F(CallerLimitsTest, ASleepingReadThatMayHaveNoMoreLeavesTheBytes) {
   Write(other_, "0123456789");
   EXPECT_EQ(first->ending(), Ending::kDone);
   EXPECT_STREQ(second->limit(), "bytes-per-caller");
-  EXPECT_EQ(Read(other_, 4)->TakeData(), "6789");
+  EXPECT_EQ(Read(other_, 4)->data(), "6789");
 }
 
 TEST_F(CallerLimitsTest, ACallerIsItsAddressAndItsName) {

@@ -345,7 +345,7 @@ TEST_F(DeadlinesTest, AReadWithinTheMarginTakesNothingThoughTheTimerIsLate) {
   WriteNow("p", "abc");
   EXPECT_EQ(EndingOf(late), Ending::kTimedOut);
   EXPECT_EQ(EndingOf(next), Ending::kDone);
-  EXPECT_EQ(std::string(next->TakeData()), "abc");
+  EXPECT_EQ(std::string(next->data()), "abc");
 }
 
 TEST_F(DeadlinesTest, AWaitWithinTheMarginIsNotCompletedThoughTheTimerIsLate) {

@@ -216,7 +216,7 @@ PipeStat EngineTest::StatPipe(absl::string_view name) {
 
 std::string EngineTest::ReadNow(absl::string_view name, uint64_t max_bytes) {
   ReadCall& call = Read(name, max_bytes, Nonblock());
-  return std::string(call->TakeData());
+  return std::string(call->data());
 }
 
 void EngineTest::WriteNow(absl::string_view name, absl::string_view data) {

@@ -323,7 +323,7 @@ TEST_F(EngineStressTest, WhatIsReadIsWhatWasWrittenAndInOrder) {
     }
   }
   const auto look = [&](ReadCall& call) {
-    const std::string data(call->TakeData());
+    const std::string data(call->data());
     if (call->ending() != Ending::kDone) {
       EXPECT_EQ(data, "");
     } else if (!data.empty()) {

@@ -41,6 +41,13 @@ TEST(LimitsTest, WhatMakesNoSenseIsNamed) {
        "sleepers-per-object is 0: it is at least 1"},
       {[](Limits& l) { l.sleepers_per_caller = 0; },
        "sleepers-per-caller is 0: it is at least 1"},
+      {[](Limits& l) { l.sessions = 0; }, "sessions is 0: it is at least 1"},
+      {[](Limits& l) { l.operations_per_session = 0; },
+       "operations-per-session is 0: it is at least 1"},
+      {[](Limits& l) { l.results_per_session = 0; },
+       "results-per-session is 0: it is at least 1"},
+      {[](Limits& l) { l.result_bytes_per_session = 0; },
+       "result-bytes-per-session is 0: it is at least 1"},
       {[](Limits& l) { l.pipe_bytes = 0; },
        "pipe-bytes is 0: it is at least 1"},
       // A stream's message of 64 KiB would not fit with its frame.

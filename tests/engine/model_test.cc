@@ -506,7 +506,7 @@ class ModelTest : public EngineTest {
   void EndRead(const Read& read, Ending ending, std::string data) {
     End(read, ending,
         [call = read.call, offset = read_offset_ - data.size(), data] {
-          EXPECT_EQ(std::string((*call)->TakeData()), data);
+          EXPECT_EQ(std::string((*call)->data()), data);
           EXPECT_EQ((*call)->offset(), offset);
         });
   }

@@ -134,9 +134,9 @@ TEST_F(ObjectTableTest, AnObjectIsRemovedOnce) {
 }
 
 // Between the two steps of a removal: it is marked, and its sleepers are not
-// yet ended.
+// yet ended. The removal ends them all, and says how many.
 //
-// Guards `removed_` in Object::OnEventLocked().
+// Guards `removed_` in Object::OnEvent() and EndAll().
 TEST_F(ObjectTableTest, WhateverEndsASleepOnARemovedObjectIsItsRemoval) {
   for (const Event event :
        {Event::kTimer, Event::kSignal, Event::kCallerGone, Event::kDrain}) {
@@ -146,11 +146,29 @@ TEST_F(ObjectTableTest, WhateverEndsASleepOnARemovedObjectIsItsRemoval) {
     ASSERT_EQ(queue->Start(op, {}), Started::kAsleep);
     Store(*queue, 1);  // its condition holds
     EXPECT_TRUE(table_.Remove(*queue, RemoveIf::kAlways));
-    queue->OnEvent(*op, event, SIGTERM);
+    EXPECT_FALSE(queue->OnEvent(*op, event, SIGTERM));
+    EXPECT_EQ(queue->EndAll(Event::kDrain), 0u);
+    EXPECT_EQ(op->ending(), Ending::kAsleep);
+    EXPECT_EQ(queue->EndAll(Event::kRemove), 1u);
     EXPECT_EQ(op->ending(), Ending::kRemoved);
-    EXPECT_EQ(queue->EndAll(Event::kRemove), 0u);
     EXPECT_EQ(queue->Get().value, 1) << "nothing was taken";
   }
+}
+
+// Guards `removed_` in Object::OnTimer(): its condition would be tested, and
+// what is removed be acted on.
+TEST_F(ObjectTableTest, NorDoesATimerEndASleepOnARemovedObject) {
+  const Ref<WaitQueueObject> queue = Queue("a");
+  const Ref<WaitOperation> op =
+      MakeWait({.condition = Equal(1), .then = Set(0)}, &home_, nullptr);
+  ASSERT_EQ(queue->Start(op, For(absl::Seconds(1))), Started::kAsleep);
+  Store(*queue, 1);  // its condition holds
+  EXPECT_TRUE(table_.Remove(*queue, RemoveIf::kAlways));
+  clock_.Advance(absl::Seconds(2));
+  EXPECT_EQ(op->ending(), Ending::kAsleep);
+  EXPECT_EQ(queue->EndAll(Event::kRemove), 1u);
+  EXPECT_EQ(op->ending(), Ending::kRemoved);
+  EXPECT_EQ(queue->Get().value, 1) << "nothing was taken";
 }
 
 // --- Between the timer and the removal ---------------------------------------

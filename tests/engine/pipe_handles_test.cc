@@ -21,11 +21,11 @@ class PipeHandlesTest : public EngineTest {
   void ExpectEnd(ReadCall& call, bool broken) {
     EXPECT_EQ(EndingOf(call), Ending::kEndOfFile);
     EXPECT_EQ(call->broken(), broken);
-    EXPECT_EQ(std::string(call->TakeData()), "");
+    EXPECT_EQ(std::string(call->data()), "");
   }
   void ExpectBytes(ReadCall& call, const std::string& data) {
     EXPECT_EQ(EndingOf(call), Ending::kDone);
-    EXPECT_EQ(std::string(call->TakeData()), data);
+    EXPECT_EQ(std::string(call->data()), data);
   }
 };
 

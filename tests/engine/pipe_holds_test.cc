@@ -45,7 +45,7 @@ class PipeHoldsTest : public EngineTest {
   // What it has got.
   static std::string Data(ReadOperation& op) {
     EXPECT_EQ(op.ending(), Ending::kDone);
-    return std::string(op.TakeData());
+    return std::string(op.data());
   }
   static std::string Reason(const absl::Status& status) {
     return DetailsOf(status).reason;
@@ -110,12 +110,12 @@ TEST_F(PipeHoldsTest, WhatIsReleasedIsReadFirstInItsPlaceAndMarked) {
   EXPECT_EQ(again.offset(), 0u);
   EXPECT_TRUE(again.redelivered());
   ReadCall& next = Read("p", 1, Nonblock());
-  EXPECT_EQ(next->TakeData(), "c");
+  EXPECT_EQ(next->data(), "c");
   EXPECT_TRUE(next->redelivered());
   EXPECT_EQ(next->offset(), 2u);
   EXPECT_EQ(ReadNow("p"), "d");
   ReadCall& fresh = Read("p", 100, Nonblock());
-  EXPECT_EQ(fresh->TakeData(), "ef");
+  EXPECT_EQ(fresh->data(), "ef");
   EXPECT_FALSE(fresh->redelivered());
   EXPECT_TRUE(Accept(again));
 }
@@ -127,7 +127,7 @@ TEST_F(PipeHoldsTest, ASleeperGetsWhatIsReleased) {
   EXPECT_TRUE(Asleep(sleeper));
   EXPECT_TRUE(engine().Release("p", held.id()).ok());
   EXPECT_EQ(EndingOf(sleeper), Ending::kDone) << "though it is less than min";
-  EXPECT_EQ(sleeper->TakeData(), "ab");
+  EXPECT_EQ(sleeper->data(), "ab");
 }
 
 TEST_F(PipeHoldsTest, AHoldEndsAtItsTimeAndNotBefore) {
@@ -139,7 +139,7 @@ TEST_F(PipeHoldsTest, AHoldEndsAtItsTimeAndNotBefore) {
   EXPECT_TRUE(Asleep(sleeper));
   clock().Advance(absl::Milliseconds(1));
   EXPECT_EQ(EndingOf(sleeper), Ending::kDone);
-  EXPECT_EQ(sleeper->TakeData(), "cd");
+  EXPECT_EQ(sleeper->data(), "cd");
   EXPECT_TRUE(sleeper->redelivered());
   EXPECT_EQ(Reason(engine().Accept("p", shorter.id(), {})), "ESTALE");
   EXPECT_TRUE(Accept(longer));
@@ -177,7 +177,7 @@ TEST_F(PipeHoldsTest, TheRestOfAPartlyAcceptedHoldIsPutBack) {
   EXPECT_TRUE(Accept(held, 3));
   EXPECT_TRUE(engine().Release("p", held.id()).ok());
   ReadCall& again = Read("p", 10, Nonblock());
-  EXPECT_EQ(again->TakeData(), "d");
+  EXPECT_EQ(again->data(), "d");
   EXPECT_EQ(again->offset(), 3u);
 }
 
@@ -197,7 +197,7 @@ TEST_F(PipeHoldsTest, TheEndOfTheFileWaitsForWhatIsHeld) {
     EXPECT_TRUE(Asleep(sleeper));
     EXPECT_TRUE(engine().Release("p", first.id()).ok());
     EXPECT_EQ(EndingOf(sleeper), Ending::kDone);
-    EXPECT_EQ(sleeper->TakeData(), "ab");
+    EXPECT_EQ(sleeper->data(), "ab");
     ReadCall& end = Read("p", 10);
     EXPECT_EQ(EndingOf(end), Ending::kEndOfFile);
     EXPECT_EQ(end->broken(), !clean);
@@ -415,7 +415,7 @@ TEST_F(PipeHoldsTest, EveryByteIsAcceptedOnceWhateverReadersDo) {
           op->HoldFor(absl::Seconds(1 + random.Below(5)));
           ASSERT_TRUE(engine().Read("p", op, Nonblock()).ok());
           if (op->ending() != Ending::kDone) break;
-          const std::string data(op->TakeData());
+          const std::string data(op->data());
           for (size_t i = 0; i < data.size(); ++i) {
             const uint64_t at = op->offset() + i;
             ASSERT_EQ(data[i], byte_at(at));

@@ -20,7 +20,7 @@ using Calls = std::vector<Call*>;
 class PipeObjectTest : public EngineTest {
  protected:
   static std::string DataOf(ReadCall& call) {
-    return std::string(call->TakeData());
+    return std::string(call->data());
   }
   // Of a read that must have ended.
   std::string Got(ReadCall& call) {

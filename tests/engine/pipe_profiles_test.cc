@@ -28,7 +28,7 @@ class PipeProfilesTest : public EngineTest {
   }
   void ExpectBytes(ReadCall& call, const std::string& data) {
     EXPECT_EQ(EndingOf(call), Ending::kDone);
-    EXPECT_EQ(std::string(call->TakeData()), data);
+    EXPECT_EQ(std::string(call->data()), data);
   }
 };
 
@@ -136,7 +136,7 @@ TEST_F(LargePacketTest, APacketThatNoAnswerCarriesIsRefused) {
   WriteNow("p", std::string(kAnswerBytesMax, 'x'));
   ReadCall& read = Read("p", kAnswerBytesMax);
   EXPECT_EQ(EndingOf(read), Ending::kDone);
-  EXPECT_EQ(read->TakeData().size(), kAnswerBytesMax);
+  EXPECT_EQ(read->data().size(), kAnswerBytesMax);
 }
 
 // Many small packets are bounded in all pipes together, not only in each.

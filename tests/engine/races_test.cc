@@ -208,10 +208,14 @@ TEST_F(RacesTest, TimeoutAndCallerGone) {
 TEST_F(RacesTest, TimeoutAndRemove) {
   for (int i = 0; i < Rounds(); ++i) {
     auto call = Take(For(kTimeout));
-    rival_.Race([&] { engine().Remove("q", false).value(); },
+    uint64_t removed = 0;
+    rival_.Race([&] { removed = engine().Remove("q", false).value(); },
                 [&] { clock_.Advance(kTimeout); });
     const Ending ending = EndOf(*call);
     ASSERT_TRUE(ending == Ending::kTimedOut || ending == Ending::kRemoved);
+    // What the one is told is what the other counts, also between Remove()'s
+    // two steps.
+    ASSERT_EQ(ending == Ending::kRemoved, removed == 1);
   }
 }
 
@@ -275,11 +279,12 @@ class ContentionTest
         engine().Signal(*call.op, SIGTERM);
         break;
       default:
-        EXPECT_TRUE(engine().Remove("q", false).ok());
+        removed_ = engine().Remove("q", false).value();
     }
   }
 
   uint64_t woken_ = 0;
+  uint64_t removed_ = 0;
 };
 
 // Guards `if (!IsAsleepLocked(operation)) return` in Object::OnEvent(): who is
@@ -289,7 +294,7 @@ TEST_P(ContentionTest, TheSecondFindsTheSleepEnded) {
   const Contender& second = GetParam().second;
   const int rounds = Times(100);
   for (int i = 0; i < rounds; ++i) {
-    woken_ = 0;
+    woken_ = removed_ = 0;
     const auto call = Take(For(kTimeout));
     const Ref<Object> object(&call->op->object());
     std::thread threads[2];
@@ -317,6 +322,7 @@ TEST_P(ContentionTest, TheSecondFindsTheSleepEnded) {
     ASSERT_TRUE(ending == first.ending || ending == second.ending)
         << NameOf(ending);
     ASSERT_EQ(ending == Ending::kDone, woken_ == 1);
+    ASSERT_EQ(ending == Ending::kRemoved, removed_ == 1);
     Reset();
   }
 }
@@ -571,7 +577,7 @@ TEST_F(RacesTest, WriteAndReadersTimeout) {
         [&] { clock_.Advance(kTimeout); });
     ASSERT_EQ(EndOf(write), Ending::kDone);
     const bool taken = EndOf(read) == Ending::kDone;
-    ASSERT_EQ(std::string(read->TakeData()), taken ? "abc" : "");
+    ASSERT_EQ(std::string(read->data()), taken ? "abc" : "");
     ASSERT_EQ(std::get<PipeStat>(engine().Stat("p")->state).unread_bytes,
               taken ? 0u : 3u);
     read.op = nullptr;

@@ -375,7 +375,7 @@ TEST_F(RepeatsTest, ADetachedReaderIsPassedByToo) {
       if (op.ending() != Ending::kDone) {
         return {.status = MakeError(ECANCELED, "gone"), .bytes = {}};
       }
-      return {.status = {}, .bytes = std::string(op.TakeData())};
+      return {.status = {}, .bytes = std::string(op.data())};
     }
   };
   RepeatedCall call;
@@ -394,7 +394,7 @@ TEST_F(RepeatsTest, ADetachedReaderIsPassedByToo) {
   ReadCall& behind = EngineTest::Read("p", 3);
   WriteNow("p", "abcdef");
   EXPECT_EQ(EndingOf(behind), Ending::kDone);
-  EXPECT_EQ(behind->TakeData(), "abc");
+  EXPECT_EQ(behind->data(), "abc");
   EXPECT_EQ(StatPipe("p").unread_bytes, 3u);
   RepeatedCall again;
   again.waiter = MakeRef<RepeatWaiter>(&home_, &again, TestCaller(),

@@ -2,6 +2,7 @@
 
 #include <fstream>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -55,7 +56,7 @@ WAITQ_TEST_EVERYWHERE(ContractTest);
 
 TEST_P(ContractTest, EveryMethodIsServed) {
   const auto methods = AllMethods();
-  ASSERT_THAT(methods, SizeIs(23));
+  ASSERT_THAT(methods, SizeIs(24));
   for (const MethodDescriptor* method : methods) {
     const grpc::Status status = CallWithBytes(client(), PathOf(*method), "");
     EXPECT_NE(status.error_code(), grpc::StatusCode::UNIMPLEMENTED)
@@ -90,7 +91,7 @@ TEST_P(ContractTest, UnknownFieldsAreIgnored) {
 
 TEST_P(ContractTest, UnknownMethodsAreUnimplemented) {
   for (const char* method :
-       {"/waitq.v1.WaitQueues/Dance", "/waitq.v1.Sessions/Attach",
+       {"/waitq.v1.WaitQueues/Dance", "/waitq.v1.Sessions/Detach",
         "/waitq.v2.WaitQueues/Wait", "/waitq.v1.WaitQueues", "/"}) {
     EXPECT_EQ(CallWithBytes(client(), method, "").error_code(),
               grpc::StatusCode::UNIMPLEMENTED)
@@ -101,7 +102,7 @@ TEST_P(ContractTest, UnknownMethodsAreUnimplemented) {
 // The fields that clients may send as strings, with bytes that are no UTF-8.
 TEST_P(ContractTest, TextThatIsNotUtf8IsRefusedByEveryMethod) {
   for (const MethodDescriptor* method : AllMethods()) {
-    if (method->client_streaming()) continue;  // its text is in `open`
+    if (method->client_streaming()) continue;  // its text is further in
     const auto& request = *method->input_type();
     for (int f = 0; f < request.field_count(); ++f) {
       const auto& field = *request.field(f);
@@ -117,11 +118,15 @@ TEST_P(ContractTest, TextThatIsNotUtf8IsRefusedByEveryMethod) {
           << field.full_name();
     }
   }
-  for (const char* method : {"ReadStream", "WriteStream"}) {
-    const std::string bytes("\x0a\4\x0a\2\xc3\x28", 6);  // open.name
-    EXPECT_THAT(CallWithBytes(client(),
-                              absl::StrCat("/waitq.v1.Pipes/", method), bytes),
-                FailsWith(grpc::StatusCode::INVALID_ARGUMENT, "EINVAL"))
+  const std::pair<const char*, std::string> in_streams[] = {
+      {"Pipes/ReadStream", "\x0a\4\x0a\2\xc3\x28"},   // open.name
+      {"Pipes/WriteStream", "\x0a\4\x0a\2\xc3\x28"},  // open.name
+      {"Sessions/Attach", "\x0a\4\x2a\2\xc3\x28"},    // hello.caller
+  };
+  for (const auto& [method, bytes] : in_streams) {
+    EXPECT_THAT(
+        CallWithBytes(client(), absl::StrCat("/waitq.v1.", method), bytes),
+        FailsWith(grpc::StatusCode::INVALID_ARGUMENT, "EINVAL"))
         << method;
   }
 }

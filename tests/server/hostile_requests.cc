@@ -8,6 +8,7 @@
 #include "waitq/v1/completions.pb.h"
 #include "waitq/v1/objects.pb.h"
 #include "waitq/v1/pipes.pb.h"
+#include "waitq/v1/sessions.pb.h"
 #include "waitq/v1/tasks.pb.h"
 #include "waitq/v1/wait_queues.pb.h"
 
@@ -70,7 +71,8 @@ std::vector<const MethodDescriptor*> AllMethods() {
       v1::CompletionWaitRequest::descriptor()->file(),
       v1::ReadRequest::descriptor()->file(),
       v1::CreateRequest::descriptor()->file(),
-      v1::ListTasksRequest::descriptor()->file()};
+      v1::ListTasksRequest::descriptor()->file(),
+      v1::SessionRequest::descriptor()->file()};
   std::vector<const MethodDescriptor*> methods;
   for (const FileDescriptor* file : files) {
     for (int s = 0; s < file->service_count(); ++s) {
@@ -129,6 +131,9 @@ void HostileRequests::Learn(const Message& response) {
     } else if (field->cpp_type() == FieldDescriptor::CPPTYPE_UINT64) {
       numbers_[learned_++ % numbers_.size()] =
           reflection.GetUInt64(response, field);
+    } else if (field->name() == "token") {
+      sessions_[learned_sessions_++ % sessions_.size()] =
+          reflection.GetString(response, field);
     } else if (field->name() == "next_page_token") {
       token_ = reflection.GetString(response, field);
     }
@@ -152,6 +157,9 @@ std::string HostileRequests::OneMessage(const Descriptor& type, bool tame,
 // --- Values ------------------------------------------------------------------
 
 void HostileRequests::Fill(Message& message, bool tame) {
+  if (auto* const frame = dynamic_cast<v1::SessionRequest*>(&message)) {
+    return FillFrame(*frame, tame);
+  }
   const Descriptor& type = *message.GetDescriptor();
   for (int i = 0; i < type.real_oneof_decl_count(); ++i) {
     const FieldDescriptor* const field = Choose(*type.oneof_decl(i), tame);
@@ -170,11 +178,68 @@ void HostileRequests::Fill(Message& message, bool tame) {
   }
 }
 
+void HostileRequests::FillFrame(v1::SessionRequest& frame, bool tame) {
+  if (index_ == 0) next_operation_ = 1;
+  if ((index_ == 0) != random_.OneIn(tame ? 50 : 5)) {
+    FillHello(*frame.mutable_hello(), tame);
+  }
+  frame.set_first_operation(tame ? next_operation_ : NumberInSession(tame));
+  in_session_ = true;
+  for (int64_t n = random_.Log(4); n > 0; --n) {
+    v1::Operation& operation = *frame.add_operations();
+    Fill(operation, tame);
+    ++next_operation_;
+    if (!tame || operation.handle() == 0) continue;
+    // A handle's call names no pipe; other calls have no handle.
+    if (operation.has_read()) {
+      operation.mutable_read()->clear_name();
+    } else if (operation.has_write()) {
+      operation.mutable_write()->clear_name();
+    } else {
+      operation.clear_handle();
+    }
+  }
+  in_session_ = false;
+  const uint64_t few = tame ? 6 : 2;
+  if (random_.OneIn(few)) frame.set_taken_up_to(NumberInSession(tame));
+  while (random_.OneIn(few)) frame.add_taken(NumberInSession(tame));
+  while (random_.OneIn(few)) frame.add_returned(NumberInSession(tame));
+  while (random_.OneIn(few)) frame.add_cancels(NumberInSession(tame));
+  while (random_.OneIn(few)) {
+    v1::OperationSignal& signal = *frame.add_signals();
+    signal.set_operation(NumberInSession(tame));
+    signal.set_signal(tame ? v1::SignalRequest::SIGNAL_TERM
+                           : static_cast<v1::SignalRequest::Signal>(
+                                 static_cast<int>(Number(tame))));
+  }
+  if (random_.OneIn(4)) frame.set_heartbeat(Number(tame));
+  frame.set_end(random_.OneIn(tame ? 20 : 5));
+}
+
+void HostileRequests::FillHello(v1::SessionRequest::Hello& hello, bool tame) {
+  // Short: who is left alone holds on to things that others are to get.
+  if (tame) {
+    hello.mutable_grace()->set_nanos(
+        static_cast<int32_t>(random_.Between(100'000'000, 300'000'000)));
+  } else {
+    Fill(hello, tame);
+  }
+  if (random_.OneIn(2)) return;
+  hello.set_token(sessions_[random_.Below(sessions_.size())]);
+  hello.set_server_epoch(epoch_);
+  hello.set_results_received(NumberInSession(tame));
+  hello.set_program(random_.Below(3));
+  hello.set_attempt(random_.Below(3));
+  // Its operations have had numbers.
+  if (!hello.token().empty()) next_operation_ = random_.Between(1, 20);
+}
+
 const FieldDescriptor* HostileRequests::Choose(const OneofDescriptor& oneof,
                                                bool tame) {
   if (random_.OneIn(tame ? 50 : 5)) return nullptr;
   // A stream: `open` is the first field.
-  if (oneof.name() == "request" && !random_.OneIn(tame ? 50 : 5)) {
+  if (oneof.name() == "request" && !in_session_ &&
+      !random_.OneIn(tame ? 50 : 5)) {
     if (index_ == 0) return oneof.field(0);
     return oneof.field(
         static_cast<int>(random_.Between(1, oneof.field_count() - 1)));
@@ -226,6 +291,10 @@ void HostileRequests::FillField(Message& message, const FieldDescriptor& field,
 
 std::string HostileRequests::Text(const FieldDescriptor& field, bool tame) {
   if (!tame && random_.OneIn(3)) return OneOf(kBadTexts, random_);
+  if (in_session_ && !random_.OneIn(50) &&
+      (field.name() == "caller" || field.name() == "request_id")) {
+    return "";
+  }
   if (field.name() == "page_token") return random_.OneIn(2) ? token_ : "";
   if (field.name() == "caller") return random_.OneIn(2) ? "fuzz" : "";
   if (field.name() == "request_id") {
@@ -241,6 +310,7 @@ std::string HostileRequests::Text(const FieldDescriptor& field, bool tame) {
   // Few, of each kind of object.
   const std::string& file = field.file()->name();
   char kind = file.find("pipes") != file.npos         ? 'p'
+              : file.find("sessions") != file.npos    ? 'p'
               : file.find("wait_queues") != file.npos ? 'q'
               : file.find("completions") != file.npos ? 'c'
                                                       : "pqc"[random_.Below(3)];
@@ -264,6 +334,12 @@ uint64_t HostileRequests::Unsigned(const FieldDescriptor& field, bool tame) {
   if (tame && (field.name() == "id" || field.name() == "hold_id")) {
     return ids_[random_.Below(ids_.size())];
   }
+  if (tame && field.name() == "handle") {
+    return random_.OneIn(2) ? 0 : random_.Below(next_operation_ + 1);
+  }
+  if (tame && field.name() == "server_epoch" && in_session_) {
+    return random_.OneIn(50) ? epoch_ : 0;
+  }
   if (tame && field.name() == "server_epoch") {
     return random_.OneIn(20) ? Number(tame) : random_.OneIn(2) ? epoch_ : 0;
   }
@@ -275,6 +351,10 @@ uint64_t HostileRequests::Number(bool tame) {
   if (tame) return static_cast<uint64_t>(random_.Log(17));
   if (random_.OneIn(2)) return OneOf(kEdges, random_);
   return static_cast<uint64_t>(random_.Log(63)) << random_.Below(2);
+}
+
+uint64_t HostileRequests::NumberInSession(bool tame) {
+  return tame ? random_.Below(4) : Number(tame);
 }
 
 std::string HostileRequests::Bytes(bool tame) {

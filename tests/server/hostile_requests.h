@@ -14,6 +14,7 @@
 #include "google/protobuf/descriptor.h"
 #include "google/protobuf/message.h"
 #include "tests/support/random.h"
+#include "waitq/v1/sessions.pb.h"
 
 namespace waitq::test {
 
@@ -48,6 +49,9 @@ class HostileRequests {
   // With `tame`, only what the rules allow, more or less; timeouts and sizes
   // are small.
   void Fill(google::protobuf::Message& message, bool tame);
+  // One of a session: mostly what it may have next.
+  void FillFrame(v1::SessionRequest& frame, bool tame);
+  void FillHello(v1::SessionRequest::Hello& hello, bool tame);
   void FillField(google::protobuf::Message& message, const Field& field,
                  bool tame);
   // Which field of a oneof is set, if one is.
@@ -59,6 +63,8 @@ class HostileRequests {
   int64_t Signed(const Field& field, bool tame);
   uint64_t Unsigned(const Field& field, bool tame);
   uint64_t Number(bool tame);
+  // Of a result or an operation.
+  uint64_t NumberInSession(bool tame);
   std::string Bytes(bool tame);
   void Damage(std::string& bytes);
 
@@ -66,6 +72,10 @@ class HostileRequests {
   const std::vector<const google::protobuf::MethodDescriptor*> methods_;
   // The message's place in its stream: `open` comes first.
   int index_ = 0;
+  // Of a session: the number of its next operation; and one is being made,
+  // which does not say what the session says.
+  uint64_t next_operation_ = 1;
+  bool in_session_ = false;
   // Learned: the last ones.
   std::array<uint64_t, 32> numbers_ = {};
   size_t learned_ = 0;
@@ -73,6 +83,8 @@ class HostileRequests {
   size_t learned_ids_ = 0;
   uint64_t epoch_ = 0;
   std::string token_;
+  std::array<std::string, 4> sessions_;  // their tokens
+  size_t learned_sessions_ = 0;
 };
 
 }  // namespace waitq::test

@@ -15,6 +15,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
 #include "gmock/gmock.h"
@@ -27,6 +28,7 @@
 #include "tests/support/random.h"
 #include "transport/channel_arguments.h"
 #include "transport/error_info.h"
+#include "waitq/v1/sessions.pb.h"
 
 namespace waitq::test {
 namespace {
@@ -54,6 +56,7 @@ const std::map<std::string, grpc::StatusCode> kCodes = {
     {"EEXIST", grpc::StatusCode::ALREADY_EXISTS},
     {"ENXIO", grpc::StatusCode::FAILED_PRECONDITION},
     {"EBUSY", grpc::StatusCode::FAILED_PRECONDITION},
+    {"EBADF", grpc::StatusCode::FAILED_PRECONDITION},
     {"ESTALE", grpc::StatusCode::FAILED_PRECONDITION},
     {"EPIPE", grpc::StatusCode::FAILED_PRECONDITION},
     {"ENOSPC", grpc::StatusCode::RESOURCE_EXHAUSTED},
@@ -77,7 +80,7 @@ const std::map<std::string, std::set<std::string>> kReasons = [] {
   };
   return std::map<std::string, std::set<std::string>>{
       {"waitq.v1.WaitQueues.Wait", with({"ERANGE"}, true)},
-      {"waitq.v1.WaitQueues.WakeUp", with({"ERANGE"})},
+      {"waitq.v1.WaitQueues.WakeUp", with({"ERANGE", "ESTALE"})},
       {"waitq.v1.WaitQueues.Get", with({"ENOENT"})},
       {"waitq.v1.WaitQueues.Store", with({})},
       {"waitq.v1.Completions.Wait", with({}, true)},
@@ -99,6 +102,8 @@ const std::map<std::string, std::set<std::string>> kReasons = [] {
       {"waitq.v1.Tasks.List", {"EINVAL", "EMSGSIZE"}},
       {"waitq.v1.Tasks.Signal", {"EINVAL", "EMSGSIZE", "ESRCH"}},
       {"waitq.v1.Tasks.Cancel", {"EINVAL", "EMSGSIZE"}},
+      {"waitq.v1.Sessions.Attach",
+       {"EINVAL", "EMSGSIZE", "ENOSPC", "ESTALE", "EOWNERDEAD", "ECANCELED"}},
   };
 }();
 
@@ -135,8 +140,10 @@ std::string Objection(const ByteCall& call, bool draining) {
     const auto code = kCodes.find(info->reason);
     if (code == kCodes.end()) return "an unknown reason";
     if (code->second != status.error_code()) return "another code's reason";
-    // A call with an id may be evicted by its repeat, or cancelled by anybody.
-    if (info->reason == "ECANCELED" && !ends_itself && !IdOf(call)) {
+    // A call with an id may be evicted by its repeat, or cancelled by anybody;
+    // a session may be taken over.
+    const bool may_be_ended = call.method->name() == "Attach" || IdOf(call);
+    if (info->reason == "ECANCELED" && !ends_itself && !may_be_ended) {
       return "nobody has gone";
     }
     if (draining && info->reason == "ESHUTDOWN") return "";
@@ -180,6 +187,25 @@ int OutcomeIn(const Message& response) {
   return response.GetReflection()->GetEnumValue(response, field);
 }
 
+// What speaks against a result of a session's operation; "" if nothing does.
+std::string Objection(const v1::Result& result, bool draining) {
+  if (result.operation() == 0) return "of no operation";
+  const auto* const field = result.GetReflection()->GetOneofFieldDescriptor(
+      result, v1::Result::descriptor()->FindOneofByName("response"));
+  if (field == nullptr) return "it says nothing";
+  if (!result.has_failure()) {
+    const Message& response = result.GetReflection()->GetMessage(result, field);
+    return OutcomeIn(response) == v1::OUTCOME_UNSPECIFIED
+               ? "it is not said how it ended"
+               : "";
+  }
+  const auto code = kCodes.find(result.failure().reason());
+  if (code == kCodes.end()) return "an unknown reason";
+  if (code->second != result.failure().code()) return "another code's reason";
+  if (code->first == "ESHUTDOWN" && !draining) return "nobody drains";
+  return code->first == "EOWNERDEAD" ? "not of an operation" : "";
+}
+
 std::string Describe(const ByteCall& call) {
   std::string text = absl::StrCat(
       call.method->full_name(), ": code ", call.status.error_code(), " '",
@@ -219,6 +245,10 @@ class RequestFuzzTest : public EverywhereTest {
     options().limits.bytes_unsent = kBytesAsleep;
     options().limits.kept_answers = kKeptAnswers;
     options().limits.kept_bytes = kBytesAsleep;
+    options().limits.sessions = 12;
+    options().limits.operations_per_session = 30;
+    options().limits.results_per_session = 20;
+    options().limits.result_bytes_per_session = kMessageBytes;
   }
 
   // One round of calls, and what must hold after them. `drain`: the server is
@@ -241,6 +271,7 @@ class RequestFuzzTest : public EverywhereTest {
 
   int calls_ = 0;
   std::map<std::string, int> ends_;               // by how they ended
+  std::map<std::string, int> results_;            // of sessions' operations
   std::map<std::string, v1::CancelRequest> ids_;  // of the round
   bool draining_ = false;
 
@@ -253,9 +284,13 @@ WAITQ_TEST_EVERYWHERE(RequestFuzzTest);
 ByteCall RandomCall(HostileRequests& requests) {
   Random& random = requests.random();
   ByteCall call;
-  call.method = &requests.Method();
+  do {  // sessions more often: they have as much to say as all the others
+    call.method = &requests.Method();
+  } while (call.method->name() != "Attach" && random.OneIn(8));
   call.messages = requests.Messages(*call.method);
-  call.closes = !random.OneIn(8);
+  // A session has more to say than what is ready when its client has closed.
+  call.closes =
+      call.method->name() == "Attach" ? random.OneIn(4) : !random.OneIn(8);
   call.cancels = random.OneIn(16);
   // Less than 20 ms: it is never handed anything; more: hardly ever.
   if (random.OneIn(16)) {
@@ -280,10 +315,20 @@ void RequestFuzzTest::Check(const ByteCall& call, HostileRequests& requests) {
     EXPECT_TRUE(response->ParseFromString(call.responses[i])) << Describe(call);
     outcome = OutcomeIn(*response);
     if (i + 1 < call.responses.size()) {
-      EXPECT_EQ(outcome, v1::OUTCOME_UNSPECIFIED)
+      EXPECT_LE(outcome, v1::OUTCOME_UNSPECIFIED)
           << "an outcome that is not in the last response: " << Describe(call);
     }
     requests.Learn(*response);
+    const auto* const frame =
+        dynamic_cast<const v1::SessionResponse*>(response.get());
+    if (frame == nullptr) continue;
+    EXPECT_EQ(frame->has_hello(), i == 0) << Describe(call);
+    for (const v1::Result& result : frame->results()) {
+      ++results_[result.has_failure() ? result.failure().reason() : "OK"];
+      EXPECT_EQ(Objection(result, draining_), "")
+          << result.ShortDebugString() << "\n"
+          << Describe(call);
+    }
   }
   if (!call.status.ok()) return;
   if (!call.method->client_streaming()) {
@@ -329,6 +374,8 @@ void RequestFuzzTest::Round(uint64_t seed, bool drain) {
 
 void RequestFuzzTest::CancelAll() {
   for (const auto& [bytes, cancel] : ids_) Call(client(), cancel);
+  // Also those whose grace has come out long.
+  server().engine().sessions().EndAll(absl::CancelledError("the round"));
 }
 
 std::string RequestFuzzTest::OpenOrAsleep() {
@@ -367,6 +414,9 @@ std::string RequestFuzzTest::Left() {
   CancelAll();
   if (const uint64_t n = server().engine().asleep(); n > 0) {
     return absl::StrCat(n, " operations are left asleep");
+  }
+  if (const size_t n = server().engine().sessions().size(); n > 0) {
+    return absl::StrCat(n, " sessions are left");
   }
   const auto all = Call<v1::ListObjectsRequest>(client(), "");
   if (all.response.objects_size() == 0) return "";
@@ -456,6 +506,8 @@ TEST_P(RequestFuzzTest, EveryRequestIsAnsweredByTheRulesAndLeavesNothing) {
   }
   std::printf("%d calls:", calls_);
   for (const auto& [how, n] : ends_) std::printf("  %s %d", how.c_str(), n);
+  std::printf("\nin sessions:");
+  for (const auto& [how, n] : results_) std::printf("  %s %d", how.c_str(), n);
   std::printf("\n");
 }
 
