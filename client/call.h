@@ -4,12 +4,10 @@
 #define WAITQ_CLIENT_CALL_H_
 
 #include <functional>
-#include <optional>
 #include <stop_token>
 #include <string>
 
 #include "absl/status/status.h"
-#include "absl/time/time.h"
 #include "grpcpp/client_context.h"
 #include "grpcpp/support/status.h"
 
@@ -31,10 +29,6 @@ class Call {
   Call& operator=(const Call&) = delete;
 
   grpc::ClientContext* context() { return &context_; }
-
-  // For a call that the server ends after `timeout` at the latest: should it
-  // fail to, gRPC ends the call a little later.
-  void SetTimeout(std::optional<absl::Duration> timeout);
 
   // What `status`, by which this call ended, says to the program.
   absl::Status ToStatus(const grpc::Status& status) const;

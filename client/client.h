@@ -18,8 +18,11 @@
 #include <string_view>
 #include <vector>
 
+#include "absl/functional/any_invocable.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "client/grant.h"
 #include "client/pipe_reader.h"
 #include "client/pipe_writer.h"
 #include "client/types.h"
@@ -33,23 +36,62 @@ struct ClientOptions {
   std::string server = kDefaultServer;
   // Who this is, as shown by `waitq ps`: at most 128 bytes. Not verified.
   std::string caller = {};
+  // How long the server keeps what this client has under way when it does not
+  // hear from it: calls that sleep, open pipes, results on their way. 100 ms to
+  // a day.
+  absl::Duration grace = absl::Seconds(30);
 };
 
-// One program's way to a server.
+// Is told the result of a call, once.
+template <class T>
+using Callback = absl::AnyInvocable<void(absl::StatusOr<T> result)>;
+
+// A call that was started with a callback, for Client::Cancel().
+using CallId = uint64_t;
+
+// One program's way to a server: a session (docs/session.md), which is made at
+// the first call and outlives its connection.
 //
-// Thread safety: any thread may call any method at any time.
-// Ownership: readers and writers must be gone before their client is.
-// Blocking: every method waits for the server's answer. Those that sleep there
-//   may take as long as their `timeout` says, without one for ever; sleepers
-//   cost this process a thread each.
-// Stopping: a request to stop the token ends any call with CANCELLED. What it
-//   would have taken was not taken, unless the answer was already on its way.
-// Connections: two, made when first needed. Calls that take (Wait, Await, Read)
-//   have one to themselves, so that what would wake them never queues behind
-//   them. A server that is not there is an error at once, not a wait.
+// Thread safety: any thread may call any method at any time. One client is
+//   enough for a program.
+// Ownership: readers and writers must be gone before their client is, and
+//   grants should be. Its
+//   destruction ends the session: calls under way end with CANCELLED. Calls
+//   that their callbacks begin then are not begun, and their callbacks never
+//   called. It takes up to two seconds if the connection is lost just then and
+//   the server is to be told what was taken.
+// Blocking: a method without a callback waits for the server's answer. Those
+//   that sleep there may take as long as their `timeout` says, without one for
+//   ever. A method with a callback never waits, and is done when that was
+//   called: on the client's thread, or within the call, Cancel() or destructor
+//   that ends it (if that is within a callback: after it), with no lock of the
+//   client's held. A callback may start calls and cancel them; while it runs
+//   all others of the client wait, so it must not wait for a call itself, nor
+//   destroy the client: that ends the program.
+// Sleepers cost no thread: 100,000 calls with callbacks are a few megabytes.
+// Order: calls of one thread arrive in the order in which they are made. Where
+//   the server takes no more of a session, those that wake go before those that
+//   sleep.
+// Stopping: a request to stop the token, or Cancel(), ends a call with
+//   CANCELLED. What it would have taken is not taken, or given back.
+// Connection lost: calls go on when it is found again, their places in line
+//   kept, each done once. After 0.9 of `grace` without it the session is given
+//   up: what cannot happen twice (waits for a condition that take nothing,
+//   reads, completions) is begun anew with what is left of its time; the rest
+//   ends with ABORTED (ESTALE), also a wait without a condition, whose wake may
+//   have come. If the server was restarted all that was sent ends with ABORTED
+//   (EOWNERDEAD). Both are OutcomeUnknown(). A server that is not there at the
+//   first call is an error at once: UNAVAILABLE, and not OutcomeUnknown().
+// Server replaced: what a draining server refuses has taken nothing, and is
+//   begun anew on the next server at that address, with what is left of its
+//   time; without a timeout it waits for one for ever. UNAVAILABLE (ESHUTDOWN),
+//   not done: none came in that time; or the call is not to sleep; or it is of
+//   a PipeReader or PipeWriter, which is over.
+// Taken: what a call took is the program's when it returns, or its callback
+//   does; should the program die before that, it is given to somebody else.
 // Errors: the codes that proto/waitq/v1 lists for each method; client/error.h
-//   tells the errno's name, the object and the limit. UNAVAILABLE without
-//   OutcomeUnknown(): there was no server. Nothing is ever repeated by itself.
+//   tells the errno's name, the object and the limit. Stat, List, Tasks and
+//   Signal are calls of their own, on a connection of their own.
 class Client {
  public:
   // INVALID_ARGUMENT: `options` are malformed. Does not connect.
@@ -65,11 +107,27 @@ class Client {
   absl::StatusOr<WaitResult> Wait(const std::string& name,
                                   const WaitOptions& options = {},
                                   std::stop_token stop = {});
+  CallId Wait(const std::string& name, const WaitOptions& options,
+              Callback<WaitResult> done);
+
+  // A Wait whose success, a change of the word by `then`, is undone when the
+  // grant is given back, or with the session: a lock, a permit (client/lock.h,
+  // client/semaphore.h). Not held if it timed out or would block: result() says
+  // which. If the session is lost while it sleeps, it is begun anew, if `undo`
+  // is the default.
+  absl::StatusOr<Grant> Acquire(const std::string& name,
+                                const WaitOptions& options,
+                                const Undo& undo = {},
+                                std::stop_token stop = {});
+  CallId Acquire(const std::string& name, const WaitOptions& options,
+                 const Undo& undo, Callback<Grant> done);
 
   // Changes the word, if asked to, and wakes those whose condition holds.
   absl::StatusOr<WakeResult> WakeUp(const std::string& name,
                                     const WakeOptions& options = {},
                                     std::stop_token stop = {});
+  CallId WakeUp(const std::string& name, const WakeOptions& options,
+                Callback<WakeResult> done);
 
   // NOT_FOUND (ENOENT): nobody has used the queue yet.
   absl::StatusOr<GetResult> Get(const std::string& name,
@@ -85,6 +143,8 @@ class Client {
   absl::StatusOr<AwaitResult> Await(const std::string& name,
                                     const AwaitOptions& options = {},
                                     std::stop_token stop = {});
+  CallId Await(const std::string& name, const AwaitOptions& options,
+               Callback<AwaitResult> done);
 
   // Whether there was one to take; never sleeps.
   absl::StatusOr<bool> TryWait(const std::string& name,
@@ -94,6 +154,8 @@ class Client {
   absl::StatusOr<CompleteResult> Complete(const std::string& name,
                                           uint32_t nr = 1,
                                           std::stop_token stop = {});
+  CallId Complete(const std::string& name, uint32_t nr,
+                  Callback<CompleteResult> done);
   absl::StatusOr<CompleteResult> CompleteAll(const std::string& name,
                                              std::stop_token stop = {});
 
@@ -110,6 +172,8 @@ class Client {
   absl::StatusOr<ReadResult> Read(const std::string& name,
                                   const ReadOptions& options = {},
                                   std::stop_token stop = {});
+  CallId Read(const std::string& name, const ReadOptions& options,
+              Callback<ReadResult> done);
 
   // What a Read with `hold` took is gone for good: all of it, or what stands
   // below `up_to_offset`. Or it is put back for others. FAILED_PRECONDITION
@@ -125,12 +189,16 @@ class Client {
                                     std::string_view data,
                                     const WriteOptions& options = {},
                                     std::stop_token stop = {});
+  CallId Write(const std::string& name, std::string_view data,
+               const WriteOptions& options, Callback<WriteResult> done);
 
   // Sleeps until something can be done with the pipe. Takes nothing, so what it
   // saw may be gone by now.
   absl::StatusOr<PollResult> Poll(const std::string& name,
                                   const PollOptions& options,
                                   std::stop_token stop = {});
+  CallId Poll(const std::string& name, const PollOptions& options,
+              Callback<PollResult> done);
 
   // Handles, as of an open file. They are open when these return.
   absl::StatusOr<std::unique_ptr<PipeReader>> OpenReader(
@@ -139,6 +207,11 @@ class Client {
   absl::StatusOr<std::unique_ptr<PipeWriter>> OpenWriter(
       const std::string& name, const OpenWriterOptions& options = {},
       std::stop_token stop = {});
+
+  // --- calls with callbacks -------------------------------------------------
+
+  // The call is to end. Does nothing if it has ended.
+  void Cancel(CallId call);
 
   // --- objects and tasks ----------------------------------------------------
 
@@ -176,6 +249,8 @@ class Client {
 
  private:
   struct Impl;
+
+  friend class ClientMaker;  // client_impl.h
 
   explicit Client(std::unique_ptr<Impl> impl);
 

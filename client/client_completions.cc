@@ -1,5 +1,7 @@
 // Client's calls on completions.
 
+#include <utility>
+
 #include "client/client.h"
 #include "client/client_impl.h"
 #include "client/wire.h"
@@ -7,17 +9,48 @@
 namespace waitq {
 namespace {
 
-using Completions = v1::Completions::StubInterface;
+Plan PlanAwait(const std::string& name, const AwaitOptions& options) {
+  // One that was taken and not acknowledged is given back.
+  Plan plan{.object = name,
+            .timeout = options.timeout,
+            .restartable = true,
+            .sleeper = true};
+  v1::CompletionWaitRequest& request =
+      *plan.Message().mutable_completion_wait();
+  request.set_name(name);
+  SetSleep(options, request);
+  return plan;
+}
 
-absl::StatusOr<CompleteResult> Complete(const ServerName& server,
-                                        Completions& stub,
-                                        const v1::CompleteRequest& request,
-                                        std::stop_token stop) {
-  auto response = Invoke(server, stub, &Completions::Complete, request, stop);
-  if (!response.ok()) return response.status();
-  return CompleteResult{.woken = response->woken(),
-                        .done = response->done(),
-                        .generation = response->generation()};
+absl::StatusOr<AwaitResult> ReadAwait(v1::Result& result) {
+  const v1::CompletionWaitResponse& response = result.completion_wait();
+  absl::StatusOr<Outcome> outcome = FromWire(response.outcome());
+  if (!outcome.ok()) return outcome.status();
+  return AwaitResult{.outcome = *outcome,
+                     .remaining = RemainingOf(response),
+                     .slept = response.slept(),
+                     .timing = TimingOf(response),
+                     .generation = response.generation(),
+                     .redelivered = response.redelivered()};
+}
+
+Plan PlanComplete(const std::string& name, std::optional<uint32_t> nr) {
+  Plan plan{.object = name};
+  v1::CompleteRequest& request = *plan.Message().mutable_complete();
+  request.set_name(name);
+  if (nr.has_value()) {
+    request.set_nr(*nr);
+  } else {
+    request.set_all(true);
+  }
+  return plan;
+}
+
+absl::StatusOr<CompleteResult> ReadComplete(v1::Result& result) {
+  const v1::CompleteResponse& response = result.complete();
+  return CompleteResult{.woken = response.woken(),
+                        .done = response.done(),
+                        .generation = response.generation()};
 }
 
 }  // namespace
@@ -25,68 +58,65 @@ absl::StatusOr<CompleteResult> Complete(const ServerName& server,
 absl::StatusOr<AwaitResult> Client::Await(const std::string& name,
                                           const AwaitOptions& options,
                                           std::stop_token stop) {
-  v1::CompletionWaitRequest request;
-  request.set_name(name);
-  SetSleep(options, impl_->caller, request);
-  auto response = Invoke(impl_->server, *impl_->taking.completions,
-                         &Completions::Wait, request, stop, options.timeout);
-  if (!response.ok()) return response.status();
-  absl::StatusOr<Outcome> outcome = FromWire(response->outcome());
-  if (!outcome.ok()) return outcome.status();
-  return AwaitResult{.outcome = *outcome,
-                     .remaining = RemainingOf(*response),
-                     .slept = response->slept(),
-                     .timing = TimingOf(*response),
-                     .generation = response->generation()};
+  return WaitFor(impl_->machine, PlanAwait(name, options), &ReadAwait, stop);
+}
+CallId Client::Await(const std::string& name, const AwaitOptions& options,
+                     Callback<AwaitResult> done) {
+  return CallBack(impl_->machine, PlanAwait(name, options), &ReadAwait,
+                  std::move(done));
 }
 
 absl::StatusOr<bool> Client::TryWait(const std::string& name,
                                      std::stop_token stop) {
-  v1::TryWaitRequest request;
-  request.set_name(name);
-  auto response = Invoke(impl_->server, *impl_->giving.completions,
-                         &Completions::TryWait, request, stop);
-  if (!response.ok()) return response.status();
-  return response->taken();
+  Plan plan{.object = name};
+  plan.Message().mutable_try_wait()->set_name(name);
+  return WaitFor<bool>(
+      impl_->machine, std::move(plan),
+      [](v1::Result& result) -> absl::StatusOr<bool> {
+        return result.try_wait().taken();
+      },
+      stop);
 }
 
 absl::StatusOr<CompleteResult> Client::Complete(const std::string& name,
                                                 uint32_t nr,
                                                 std::stop_token stop) {
-  v1::CompleteRequest request;
-  request.set_name(name);
-  request.set_nr(nr);
-  return waitq::Complete(impl_->server, *impl_->giving.completions, request,
-                         stop);
+  return WaitFor(impl_->machine, PlanComplete(name, nr), &ReadComplete, stop);
+}
+CallId Client::Complete(const std::string& name, uint32_t nr,
+                        Callback<CompleteResult> done) {
+  return CallBack(impl_->machine, PlanComplete(name, nr), &ReadComplete,
+                  std::move(done));
 }
 
 absl::StatusOr<CompleteResult> Client::CompleteAll(const std::string& name,
                                                    std::stop_token stop) {
-  v1::CompleteRequest request;
-  request.set_name(name);
-  request.set_all(true);
-  return waitq::Complete(impl_->server, *impl_->giving.completions, request,
-                         stop);
+  return WaitFor(impl_->machine, PlanComplete(name, std::nullopt),
+                 &ReadComplete, stop);
 }
 
 absl::StatusOr<uint64_t> Client::Reinit(const std::string& name,
                                         std::stop_token stop) {
-  v1::ReinitRequest request;
-  request.set_name(name);
-  auto response = Invoke(impl_->server, *impl_->giving.completions,
-                         &Completions::Reinit, request, stop);
-  if (!response.ok()) return response.status();
-  return response->generation();
+  Plan plan{.object = name};
+  plan.Message().mutable_reinit()->set_name(name);
+  return WaitFor<uint64_t>(
+      impl_->machine, std::move(plan),
+      [](v1::Result& result) -> absl::StatusOr<uint64_t> {
+        return result.reinit().generation();
+      },
+      stop);
 }
 
 absl::StatusOr<bool> Client::Done(const std::string& name,
                                   std::stop_token stop) {
-  v1::DoneRequest request;
-  request.set_name(name);
-  auto response = Invoke(impl_->server, *impl_->giving.completions,
-                         &Completions::Done, request, stop);
-  if (!response.ok()) return response.status();
-  return response->done();
+  Plan plan{.object = name, .restartable = true};
+  plan.Message().mutable_done()->set_name(name);
+  return WaitFor<bool>(
+      impl_->machine, std::move(plan),
+      [](v1::Result& result) -> absl::StatusOr<bool> {
+        return result.done().done();
+      },
+      stop);
 }
 
 }  // namespace waitq

@@ -13,47 +13,46 @@ namespace {
 
 using Objects = v1::Objects::StubInterface;
 
-absl::StatusOr<CreateResult> Create(const ServerName& server, Objects& stub,
-                                    const v1::CreateRequest& request,
-                                    std::stop_token stop) {
-  auto response = Invoke(server, stub, &Objects::Create, request, stop);
-  if (!response.ok()) return response.status();
-  return CreateResult{.created = response->created(),
-                      .object = FromWire(response->object())};
+Plan PlanCreate(const std::string& name) {
+  Plan plan{.object = name};
+  plan.Message().mutable_create()->set_name(name);
+  return plan;
+}
+
+absl::StatusOr<CreateResult> ReadCreate(v1::Result& result) {
+  return CreateResult{.created = result.create().created(),
+                      .object = FromWire(result.create().object())};
 }
 
 }  // namespace
 
 absl::StatusOr<CreateResult> Client::CreateWaitQueue(const std::string& name,
                                                      std::stop_token stop) {
-  v1::CreateRequest request;
-  request.set_name(name);
-  request.mutable_wait_queue();
-  return waitq::Create(impl_->server, *impl_->giving.objects, request, stop);
+  Plan plan = PlanCreate(name);
+  plan.Message().mutable_create()->mutable_wait_queue();
+  return WaitFor(impl_->machine, std::move(plan), &ReadCreate, stop);
 }
 
 absl::StatusOr<CreateResult> Client::CreateCompletion(const std::string& name,
                                                       std::stop_token stop) {
-  v1::CreateRequest request;
-  request.set_name(name);
-  request.mutable_completion();
-  return waitq::Create(impl_->server, *impl_->giving.objects, request, stop);
+  Plan plan = PlanCreate(name);
+  plan.Message().mutable_create()->mutable_completion();
+  return WaitFor(impl_->machine, std::move(plan), &ReadCreate, stop);
 }
 
 absl::StatusOr<CreateResult> Client::CreatePipe(const std::string& name,
                                                 const PipeOptions& options,
                                                 std::stop_token stop) {
-  v1::CreateRequest request;
-  request.set_name(name);
-  *request.mutable_pipe() = ToWire(options);
-  return waitq::Create(impl_->server, *impl_->giving.objects, request, stop);
+  Plan plan = PlanCreate(name);
+  *plan.Message().mutable_create()->mutable_pipe() = ToWire(options);
+  return WaitFor(impl_->machine, std::move(plan), &ReadCreate, stop);
 }
 
 absl::StatusOr<ObjectInfo> Client::Stat(const std::string& name,
                                         std::stop_token stop) {
   v1::StatRequest request;
   request.set_name(name);
-  auto response = Invoke(impl_->server, *impl_->giving.objects, &Objects::Stat,
+  auto response = Invoke(impl_->server, *impl_->looking.objects, &Objects::Stat,
                          request, stop);
   if (!response.ok()) return response.status();
   return FromWire(response->object());
@@ -65,7 +64,7 @@ absl::StatusOr<std::vector<ObjectInfo>> Client::List(const std::string& prefix,
   request.set_prefix(prefix);
   std::vector<ObjectInfo> result;
   do {
-    auto response = Invoke(impl_->server, *impl_->giving.objects,
+    auto response = Invoke(impl_->server, *impl_->looking.objects,
                            &Objects::List, request, stop);
     if (!response.ok()) return response.status();
     for (const v1::ObjectStat& stat : response->objects()) {
@@ -78,13 +77,15 @@ absl::StatusOr<std::vector<ObjectInfo>> Client::List(const std::string& prefix,
 
 absl::StatusOr<uint64_t> Client::Remove(const std::string& name, bool force,
                                         std::stop_token stop) {
-  v1::RemoveRequest request;
-  request.set_name(name);
-  request.set_force(force);
-  auto response = Invoke(impl_->server, *impl_->giving.objects,
-                         &Objects::Remove, request, stop);
-  if (!response.ok()) return response.status();
-  return response->ended();
+  Plan plan{.object = name};
+  plan.Message().mutable_remove()->set_name(name);
+  plan.Message().mutable_remove()->set_force(force);
+  return WaitFor<uint64_t>(
+      impl_->machine, std::move(plan),
+      [](v1::Result& result) -> absl::StatusOr<uint64_t> {
+        return result.remove().ended();
+      },
+      stop);
 }
 
 absl::StatusOr<std::vector<TaskInfo>> Client::Tasks(const std::string& object,
@@ -93,7 +94,7 @@ absl::StatusOr<std::vector<TaskInfo>> Client::Tasks(const std::string& object,
   request.set_name(object);
   std::vector<TaskInfo> result;
   do {
-    auto response = Invoke(impl_->server, *impl_->giving.tasks,
+    auto response = Invoke(impl_->server, *impl_->looking.tasks,
                            &v1::Tasks::StubInterface::List, request, stop);
     if (!response.ok()) return response.status();
     for (const v1::Task& task : response->tasks()) {
@@ -110,7 +111,7 @@ absl::StatusOr<bool> Client::Signal(uint64_t id, TaskSignal signal,
   request.set_id(id);
   request.set_signal(
       static_cast<v1::SignalRequest::Signal>(static_cast<int>(signal)));
-  auto response = Invoke(impl_->server, *impl_->giving.tasks,
+  auto response = Invoke(impl_->server, *impl_->looking.tasks,
                          &v1::Tasks::StubInterface::Signal, request, stop);
   if (!response.ok()) return response.status();
   return response->ended();

@@ -1,5 +1,6 @@
 // Client's calls on pipes.
 
+#include <algorithm>
 #include <string>
 #include <utility>
 
@@ -9,149 +10,269 @@
 #include "client/error.h"
 #include "client/pipe_streams.h"
 #include "client/wire.h"
+#include "google/protobuf/io/coded_stream.h"
 #include "transport/channel_arguments.h"
 
 namespace waitq {
 namespace {
 
-using Pipes = v1::Pipes::StubInterface;
+using google::protobuf::io::CodedOutputStream;
 
-}  // namespace
+// Fields, as protobuf writes them. By hand: of the operations that move through
+// a queue by the hundreds of thousands the better part of the time went into a
+// message's being filled, measured and written.
+constexpr uint32_t TagOf(int field, int wire_type) {
+  return static_cast<uint32_t>(field) << 3 | static_cast<uint32_t>(wire_type);
+}
+constexpr int kVarint = 0;
+constexpr int kBytes = 2;
 
-absl::StatusOr<ReadResult> Client::Read(const std::string& name,
-                                        const ReadOptions& options,
-                                        std::stop_token stop) {
-  v1::ReadRequest request;
+size_t BytesFieldSize(int field, size_t size) {
+  return CodedOutputStream::VarintSize32(TagOf(field, kBytes)) +
+         CodedOutputStream::VarintSize64(size) + size;
+}
+uint8_t* WriteBytesHead(int field, size_t size, uint8_t* to) {
+  to = CodedOutputStream::WriteVarint32ToArray(TagOf(field, kBytes), to);
+  return CodedOutputStream::WriteVarint64ToArray(size, to);
+}
+// Not if it is empty.
+uint8_t* WriteBytes(int field, std::string_view bytes, uint8_t* to) {
+  if (bytes.empty()) return to;
+  to = WriteBytesHead(field, bytes.size(), to);
+  return std::copy(bytes.begin(), bytes.end(), to);
+}
+
+// A v1::Operation whose request, of that field, has so many bytes; where they
+// are to be written.
+uint8_t* BeginOperation(std::string& out, int field, size_t size) {
+  out.resize(BytesFieldSize(field, size));
+  return WriteBytesHead(field, size, reinterpret_cast<uint8_t*>(out.data()));
+}
+
+// Whether the options say nothing but what a read or a write does anyhow.
+template <class Options>
+bool IsPlain(const Options& options) {
+  return !options.pipe && !options.timeout && !options.nonblock &&
+         options.sleep == Sleep::kInterruptible && !options.want_timing;
+}
+
+std::string EncodePlainRead(std::string_view name, uint64_t max_bytes) {
+  using R = v1::ReadRequest;
+  constexpr uint32_t kMax = TagOf(R::kMaxBytesFieldNumber, kVarint);
+  size_t size = CodedOutputStream::VarintSize32(kMax) +
+                CodedOutputStream::VarintSize64(max_bytes);
+  if (!name.empty()) size += BytesFieldSize(R::kNameFieldNumber, name.size());
+  std::string out;
+  uint8_t* to = BeginOperation(out, v1::Operation::kReadFieldNumber, size);
+  to = WriteBytes(R::kNameFieldNumber, name, to);
+  to = CodedOutputStream::WriteVarint32ToArray(kMax, to);
+  CodedOutputStream::WriteVarint64ToArray(max_bytes, to);
+  return out;
+}
+
+std::string EncodePlainWrite(std::string_view name, std::string_view data) {
+  using W = v1::WriteRequest;
+  size_t size = 0;
+  if (!name.empty()) size += BytesFieldSize(W::kNameFieldNumber, name.size());
+  if (!data.empty()) size += BytesFieldSize(W::kDataFieldNumber, data.size());
+  std::string out;
+  uint8_t* to = BeginOperation(out, v1::Operation::kWriteFieldNumber, size);
+  to = WriteBytes(W::kNameFieldNumber, name, to);
+  WriteBytes(W::kDataFieldNumber, data, to);
+  return out;
+}
+
+Plan PlanRead(const std::string& name, const ReadOptions& options) {
+  // What was read and not acknowledged is given back; what is held by its id,
+  // only when the session ends at the server, too.
+  Plan plan{.object = name,
+            .timeout = options.timeout,
+            .restartable = true,
+            .sleeper = true};
+  if (IsPlain(options) && !options.hold && options.min_bytes == 1) {
+    plan.encoded = EncodePlainRead(name, options.max_bytes);
+    return plan;
+  }
+  // One for each thread: its memory is there already.
+  thread_local v1::ReadRequest request;
+  request.Clear();
   request.set_name(name);
   request.set_max_bytes(options.max_bytes);
-  request.set_min_bytes(options.min_bytes);
+  if (options.min_bytes != 1) request.set_min_bytes(options.min_bytes);
   if (options.pipe) *request.mutable_options() = ToWire(*options.pipe);
   if (options.hold) *request.mutable_hold() = ToWire(*options.hold);
-  SetSleep(options, impl_->caller, request);
-  auto response = Invoke(impl_->server, *impl_->taking.pipes, &Pipes::Read,
-                         request, stop, options.timeout);
-  if (!response.ok()) return response.status();
-  absl::StatusOr<Outcome> outcome = FromWire(response->outcome());
-  if (!outcome.ok()) return outcome.status();
-  return ReadResult{.outcome = *outcome,
-                    .data = std::move(*response->mutable_data()),
-                    .offset = response->offset(),
-                    .incarnation = response->incarnation(),
-                    .broken = response->broken(),
-                    .hold_id = response->hold_id(),
-                    .redelivered = response->redelivered(),
-                    .slept = response->slept(),
-                    .timing = TimingOf(*response)};
+  SetSleep(options, request);
+  plan.encoded = EncodeOperation(v1::Operation::kReadFieldNumber, request);
+  return plan;
 }
 
-absl::Status Client::Accept(const std::string& name, uint64_t hold_id,
-                            std::optional<uint64_t> up_to_offset,
-                            std::stop_token stop) {
-  v1::AcceptRequest request;
-  request.set_name(name);
-  request.set_hold_id(hold_id);
-  if (up_to_offset) request.set_up_to_offset(*up_to_offset);
-  return Invoke(impl_->server, *impl_->giving.pipes, &Pipes::Accept, request,
-                stop)
-      .status();
-}
-
-absl::Status Client::Release(const std::string& name, uint64_t hold_id,
-                             std::stop_token stop) {
-  v1::ReleaseRequest request;
-  request.set_name(name);
-  request.set_hold_id(hold_id);
-  return Invoke(impl_->server, *impl_->giving.pipes, &Pipes::Release, request,
-                stop)
-      .status();
-}
-
-absl::StatusOr<WriteResult> Client::Write(const std::string& name,
-                                          std::string_view data,
-                                          const WriteOptions& options,
-                                          std::stop_token stop) {
-  // The server says so too, unless the message is so large that gRPC drops it
-  // before the server sees it.
-  if (data.size() > kMaxMessageBytes) {
-    absl::Status error = absl::InvalidArgumentError(
-        absl::StrCat("one write of ", data.size(), " bytes; at most ",
-                     kMaxMessageBytes, " fit into a message"));
-    SetErrorField(error, kReasonKey, "EMSGSIZE");
-    SetErrorField(error, kObjectKey, name);
-    return error;
+Plan PlanWrite(const std::string& name, std::string_view data,
+               const WriteOptions& options) {
+  Plan plan{.object = name, .timeout = options.timeout};
+  if (IsPlain(options)) {
+    plan.encoded = EncodePlainWrite(name, data);
+    return plan;
   }
-  v1::WriteRequest request;
+  thread_local v1::WriteRequest request;
+  request.Clear();
   request.set_name(name);
   request.set_data(data.data(), data.size());
   if (options.pipe) *request.mutable_options() = ToWire(*options.pipe);
-  SetSleep(options, impl_->caller, request);
-  auto response = Invoke(impl_->server, *impl_->giving.pipes, &Pipes::Write,
-                         request, stop, options.timeout);
-  if (!response.ok()) return response.status();
-  absl::StatusOr<Outcome> outcome = FromWire(response->outcome());
+  SetSleep(options, request);
+  plan.encoded = EncodeOperation(v1::Operation::kWriteFieldNumber, request);
+  constexpr size_t kKeptBytes = 64 << 10;
+  if (data.size() > kKeptBytes) request = {};
+  return plan;
+}
+
+Plan PlanPoll(const std::string& name, const PollOptions& options) {
+  Plan plan{.object = name,
+            .timeout = options.timeout,
+            .restartable = true,
+            .sleeper = true};
+  v1::PollRequest& request = *plan.Message().mutable_poll();
+  request.set_name(name);
+  request.set_in(options.in);
+  request.set_out(options.out);
+  SetSleep(options, request);
+  return plan;
+}
+
+absl::StatusOr<PollResult> ReadPoll(v1::Result& result) {
+  const v1::PollResponse& response = result.poll();
+  absl::StatusOr<Outcome> outcome = FromWire(response.outcome());
+  if (!outcome.ok()) return outcome.status();
+  return PollResult{.outcome = *outcome,
+                    .in = response.in(),
+                    .out = response.out(),
+                    .hup = response.hup(),
+                    .err = response.err(),
+                    .slept = response.slept(),
+                    .timing = TimingOf(response)};
+}
+
+absl::StatusOr<bool> ReadNothing(v1::Result&) { return true; }
+
+}  // namespace
+
+absl::Status CheckWriteSize(const std::string& name, std::string_view data) {
+  constexpr size_t kOverhead = 1024;
+  if (data.size() <= kMaxMessageBytes - kOverhead) return absl::OkStatus();
+  absl::Status error = absl::InvalidArgumentError(
+      absl::StrCat("one write of ", data.size(), " bytes; at most ",
+                   kMaxMessageBytes - kOverhead, " fit into a message"));
+  SetErrorField(error, kReasonKey, "EMSGSIZE");
+  SetErrorField(error, kObjectKey, name);
+  return error;
+}
+
+absl::StatusOr<ReadResult> ReadRead(v1::Result& result) {
+  v1::ReadResponse& response = *result.mutable_read();
+  absl::StatusOr<Outcome> outcome = FromWire(response.outcome());
+  if (!outcome.ok()) return outcome.status();
+  return ReadResult{.outcome = *outcome,
+                    .data = std::move(*response.mutable_data()),
+                    .offset = response.offset(),
+                    .incarnation = response.incarnation(),
+                    .broken = response.broken(),
+                    .hold_id = response.hold_id(),
+                    .redelivered = response.redelivered(),
+                    .slept = response.slept(),
+                    .timing = TimingOf(response)};
+}
+
+absl::StatusOr<WriteResult> ReadWrite(v1::Result& written) {
+  const v1::WriteResponse& response = written.write();
+  absl::StatusOr<Outcome> outcome = FromWire(response.outcome());
   if (!outcome.ok()) return outcome.status();
   WriteResult result{.outcome = *outcome,
-                     .accepted_bytes = response->accepted_bytes(),
+                     .accepted_bytes = response.accepted_bytes(),
                      .ended_by = std::nullopt,
-                     .ended_by_error = response->ended_by_error(),
-                     .offset = response->offset(),
-                     .incarnation = response->incarnation(),
-                     .slept = response->slept(),
-                     .timing = TimingOf(*response)};
-  if (response->ended_by() != v1::OUTCOME_UNSPECIFIED) {
-    absl::StatusOr<Outcome> ended_by = FromWire(response->ended_by());
+                     .ended_by_error = response.ended_by_error(),
+                     .ended_by_signal = response.ended_by_signal(),
+                     .offset = response.offset(),
+                     .incarnation = response.incarnation(),
+                     .slept = response.slept(),
+                     .timing = TimingOf(response)};
+  if (response.ended_by() != v1::OUTCOME_UNSPECIFIED) {
+    absl::StatusOr<Outcome> ended_by = FromWire(response.ended_by());
     if (!ended_by.ok()) return ended_by.status();
     result.ended_by = *ended_by;
   }
   return result;
 }
 
+absl::StatusOr<ReadResult> Client::Read(const std::string& name,
+                                        const ReadOptions& options,
+                                        std::stop_token stop) {
+  return WaitFor(impl_->machine, PlanRead(name, options), &ReadRead, stop);
+}
+CallId Client::Read(const std::string& name, const ReadOptions& options,
+                    Callback<ReadResult> done) {
+  return CallBack(impl_->machine, PlanRead(name, options), &ReadRead,
+                  std::move(done));
+}
+
+absl::Status Client::Accept(const std::string& name, uint64_t hold_id,
+                            std::optional<uint64_t> up_to_offset,
+                            std::stop_token stop) {
+  Plan plan{.object = name};
+  v1::AcceptRequest& request = *plan.Message().mutable_accept();
+  request.set_name(name);
+  request.set_hold_id(hold_id);
+  if (up_to_offset) request.set_up_to_offset(*up_to_offset);
+  return WaitFor(impl_->machine, std::move(plan), &ReadNothing, stop).status();
+}
+
+absl::Status Client::Release(const std::string& name, uint64_t hold_id,
+                             std::stop_token stop) {
+  Plan plan{.object = name};
+  v1::ReleaseRequest& request = *plan.Message().mutable_release();
+  request.set_name(name);
+  request.set_hold_id(hold_id);
+  return WaitFor(impl_->machine, std::move(plan), &ReadNothing, stop).status();
+}
+
+absl::StatusOr<WriteResult> Client::Write(const std::string& name,
+                                          std::string_view data,
+                                          const WriteOptions& options,
+                                          std::stop_token stop) {
+  if (absl::Status status = CheckWriteSize(name, data); !status.ok())
+    return status;
+  return WaitFor(impl_->machine, PlanWrite(name, data, options), &ReadWrite,
+                 stop);
+}
+CallId Client::Write(const std::string& name, std::string_view data,
+                     const WriteOptions& options, Callback<WriteResult> done) {
+  if (absl::Status status = CheckWriteSize(name, data); !status.ok()) {
+    done(std::move(status));
+    return 0;
+  }
+  return CallBack(impl_->machine, PlanWrite(name, data, options), &ReadWrite,
+                  std::move(done));
+}
+
 absl::StatusOr<PollResult> Client::Poll(const std::string& name,
                                         const PollOptions& options,
                                         std::stop_token stop) {
-  v1::PollRequest request;
-  request.set_name(name);
-  request.set_in(options.in);
-  request.set_out(options.out);
-  SetSleep(options, impl_->caller, request);
-  auto response = Invoke(impl_->server, *impl_->taking.pipes, &Pipes::Poll,
-                         request, stop, options.timeout);
-  if (!response.ok()) return response.status();
-  absl::StatusOr<Outcome> outcome = FromWire(response->outcome());
-  if (!outcome.ok()) return outcome.status();
-  return PollResult{.outcome = *outcome,
-                    .in = response->in(),
-                    .out = response->out(),
-                    .hup = response->hup(),
-                    .err = response->err(),
-                    .slept = response->slept(),
-                    .timing = TimingOf(*response)};
+  return WaitFor(impl_->machine, PlanPoll(name, options), &ReadPoll, stop);
+}
+CallId Client::Poll(const std::string& name, const PollOptions& options,
+                    Callback<PollResult> done) {
+  return CallBack(impl_->machine, PlanPoll(name, options), &ReadPoll,
+                  std::move(done));
 }
 
 absl::StatusOr<std::unique_ptr<PipeReader>> Client::OpenReader(
     const std::string& name, const OpenReaderOptions& options,
     std::stop_token stop) {
-  v1::ReadStreamRequest::Open open;
-  open.set_name(name);
-  if (options.pipe.has_value()) *open.mutable_options() = ToWire(*options.pipe);
-  if (options.max_bytes.has_value()) open.set_max_bytes(*options.max_bytes);
-  if (options.window_bytes.has_value()) {
-    open.set_window_bytes(*options.window_bytes);
-  }
-  SetSleep(options, impl_->caller, open);
-  return OpenPipeReader(impl_->server, *impl_->taking.pipes, open,
-                        std::move(stop));
+  return OpenPipeReader(impl_->machine, name, options, std::move(stop));
 }
 
 absl::StatusOr<std::unique_ptr<PipeWriter>> Client::OpenWriter(
     const std::string& name, const OpenWriterOptions& options,
     std::stop_token stop) {
-  v1::WriteStreamRequest::Open open;
-  open.set_name(name);
-  if (options.pipe.has_value()) *open.mutable_options() = ToWire(*options.pipe);
-  SetSleep(options, impl_->caller, open);
-  return OpenPipeWriter(impl_->server, *impl_->giving.pipes, open,
-                        std::move(stop));
+  return OpenPipeWriter(impl_->machine, name, options, std::move(stop));
 }
 
 }  // namespace waitq

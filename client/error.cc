@@ -32,6 +32,14 @@ std::string ErrorField(const absl::Status& status, absl::string_view key) {
   return payload.has_value() ? std::string(*payload) : std::string();
 }
 
+absl::Status MakeError(absl::StatusCode code, absl::string_view reason,
+                       absl::string_view object, absl::string_view message) {
+  absl::Status status(code, message);
+  SetErrorField(status, kReasonKey, reason);
+  SetErrorField(status, kObjectKey, object);
+  return status;
+}
+
 std::string ErrorReason(const absl::Status& status) {
   return ErrorField(status, kReasonKey);
 }

@@ -50,6 +50,8 @@ inline constexpr char kUnknownKey[] = "outcome_unknown";
 void SetErrorField(absl::Status& status, absl::string_view key,
                    absl::string_view value);
 std::string ErrorField(const absl::Status& status, absl::string_view key);
+absl::Status MakeError(absl::StatusCode code, absl::string_view reason,
+                       absl::string_view object, absl::string_view message);
 
 }  // namespace waitq
 

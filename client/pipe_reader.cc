@@ -1,145 +1,168 @@
 #include "client/pipe_reader.h"
 
 #include <algorithm>
+#include <limits>
+#include <stop_token>
 #include <utility>
 
-#include "absl/status/status.h"
+#include "client/client_impl.h"
 #include "client/pipe_streams.h"
-#include "client/stream.h"
 #include "client/wire.h"
+#include "waitq/v1/sessions.pb.h"
 
 namespace waitq {
+namespace {
 
+// What one read asks for: enough that its message costs little beside its
+// bytes, little enough that it is not long on its way.
+constexpr uint64_t kReadBytes = 128 << 10;
+// Of packets: what one answer carries.
+constexpr uint64_t kPacketBytesMax = (4 << 20) - 1024;
+
+}  // namespace
+
+// One read is always under way, while the program uses what the one before has
+// brought. The bytes count for the pipe until the program asks for more.
 class PipeReader::Impl {
  public:
-  using Response = v1::ReadStreamResponse;
-
-  Impl(const ServerName& server, v1::Pipes::StubInterface& stub,
-       const v1::ReadStreamRequest::Open& open, std::stop_token stop)
-      : stream_(server, open.name(), std::move(stop),
-                [&stub](grpc::ClientContext* context,
-                        grpc::CompletionQueue* queue) {
-                  return stub.PrepareAsyncReadStream(context, queue);
-                }) {
-    if (open.has_window_bytes()) window_bytes_ = open.window_bytes();
+  Impl(SessionMachine* machine, std::string name,
+       const OpenReaderOptions& options, const OpenedPipe& pipe,
+       std::stop_token stop)
+      : machine_(*machine),
+        name_(std::move(name)),
+        options_(options),
+        pipe_(pipe),
+        stop_(std::move(stop)),
+        left_bytes_(
+            options.max_bytes.value_or(std::numeric_limits<uint64_t>::max())),
+        reading_(machine) {
+    end_.offset = pipe.offset;
+    end_.incarnation = pipe.incarnation;
+    ReadAhead();
   }
 
-  // False: the stream has ended before the handle was open.
-  bool Open(const v1::ReadStreamRequest::Open& open) {
-    if (stream_.ended()) return false;
-    v1::ReadStreamRequest request;
-    *request.mutable_open() = open;
-    stream_.StartWrite(request);
-    first_ = NextResponse();
-    if (!first_.has_value()) return false;
-    offset_ = reported_ = first_->offset();
-    return true;
+  ~Impl() {
+    machine_.Settle(used_);
+    Finish();
   }
 
   absl::StatusOr<PipeChunk> Read() {
-    used_ = offset_;
-    while (std::optional<Response> response = NextResponse()) {
-      Note(*response);
-      if (!response->data().empty()) {
-        return Chunk(std::move(*response->mutable_data()), response->offset());
-      }
+    if (machine_.IsTelling()) return DeadlockError(name_);
+    // Asking for more says that what came before has been used.
+    machine_.Settle(std::exchange(used_, {}));
+    if (!failure_.ok()) return failure_;
+    if (end_.end.has_value()) return end_;
+    if (left_bytes_ == 0) return End(Outcome::kDone, false);
+    const bool read_ahead = reading_.is_pending();
+    if (!read_ahead) StartRead();
+    absl::StatusOr<ReadResult> result = reading_.Await(stop_, used_);
+    if (read_ahead && ErrorReason(result.status()) == "ESHUTDOWN") {
+      // It may have been refused only because what came before was held: now
+      // that it is not, the end may be there.
+      machine_.Settle(std::exchange(used_, {}));
+      StartRead();
+      result = reading_.Await(stop_, used_);
     }
-    return End();
-  }
-
-  absl::StatusOr<PipeChunk> End() {
-    if (absl::Status status = stream_.status(); !status.ok()) return status;
-    if (!outcome_.has_value()) {
-      return absl::InternalError(
-          "the server ended the stream without a reason");
+    if (!result.ok()) {
+      machine_.Settle(std::exchange(used_, {}), /*taken=*/false);
+      failure_ = OfPipe(result.status(), name_);
+      Finish();
+      return failure_;
     }
-    absl::StatusOr<Outcome> outcome = FromWire(*outcome_);
-    if (!outcome.ok()) return outcome.status();
-    return PipeChunk{.data = {},
-                     .offset = offset_,
-                     .incarnation = incarnation_,
-                     .end = *outcome,
-                     .broken = broken_};
+    if (result->slept) ++sleeps_;
+    if (result->outcome != Outcome::kDone) {
+      machine_.Settle(std::exchange(used_, {}));
+      return End(result->outcome, result->broken);
+    }
+    left_bytes_ -= std::min<uint64_t>(left_bytes_, result->data.size());
+    end_.offset = result->offset + result->data.size();
+    ReadAhead();
+    return PipeChunk{.data = std::move(result->data),
+                     .offset = result->offset,
+                     .incarnation = result->incarnation};
   }
 
   uint64_t sleeps() const { return sleeps_; }
 
  private:
-  // None: the stream has ended.
-  std::optional<Response> NextResponse() {
-    if (first_.has_value()) return std::exchange(first_, std::nullopt);
-    while (true) {
-      if (std::optional<Response> response = stream_.TakeResponse()) {
-        return response;
-      }
-      if (stream_.ended()) return std::nullopt;
-      ReportUsed();
-      stream_.StartRead();
-      stream_.Step();
+  // A window says how much may be on its way: then nothing is read ahead. Nor
+  // where a read must not sleep: as long as the program has not said that it
+  // has used what came before, the end of the file is not there.
+  void ReadAhead() {
+    if (left_bytes_ > 0 && !options_.window_bytes.has_value() &&
+        !options_.nonblock && options_.timeout != absl::ZeroDuration()) {
+      StartRead();
     }
   }
 
-  // Half a window at a time: the server always has the other half to send.
-  void ReportUsed() {
-    if (!window_bytes_.has_value() || stream_.writing()) return;
-    const uint64_t unreported = used_ - reported_;
-    if (unreported == 0 || unreported < (*window_bytes_ + 1) / 2) return;
-    v1::ReadStreamRequest request;
-    request.set_read_up_to(used_);
-    reported_ = used_;
-    stream_.StartWrite(request);
+  void StartRead() {
+    Plan plan{.object = name_,
+              .timeout = options_.timeout,
+              .sleeper = true,
+              .session = pipe_.session};
+    plan.Message().set_handle(pipe_.handle);
+    v1::ReadRequest& request = *plan.Message().mutable_read();
+    uint64_t bytes =
+        pipe_.mode == PipeMode::kPacket ? kPacketBytesMax : kReadBytes;
+    bytes = std::min(bytes, left_bytes_);
+    if (options_.window_bytes.has_value() && pipe_.mode != PipeMode::kPacket) {
+      bytes = std::min(bytes, *options_.window_bytes);
+    }
+    request.set_max_bytes(bytes);
+    SetSleep(options_, request);
+    reading_.Start(std::move(plan), &ReadRead);
   }
 
-  void Note(const Response& response) {
-    offset_ = response.offset() + response.data().size();
-    incarnation_ = response.incarnation();
-    sleeps_ = std::max(sleeps_, response.sleeps());
-    if (response.outcome() != v1::OUTCOME_UNSPECIFIED) {
-      outcome_ = response.outcome();
-      broken_ = response.broken();
+  absl::StatusOr<PipeChunk> End(Outcome outcome, bool broken) {
+    end_.end = outcome;
+    end_.broken = broken;
+    Finish();
+    return end_;
+  }
+
+  void Finish() {
+    reading_.Abandon();
+    if (!std::exchange(closed_, true)) {
+      ClosePipe(machine_, pipe_, /*broken=*/false);
     }
   }
 
-  PipeChunk Chunk(std::string data, uint64_t offset) {
-    PipeChunk chunk;
-    chunk.data = std::move(data);
-    chunk.offset = offset;
-    chunk.incarnation = incarnation_;
-    return chunk;
-  }
+  SessionMachine& machine_;
+  const std::string name_;
+  const OpenReaderOptions options_;
+  const OpenedPipe pipe_;
+  const std::stop_token stop_;
 
-  std::optional<uint64_t> window_bytes_;
-  // The one by which the server opened the handle.
-  std::optional<Response> first_;
-  // In the pipe: the end of what came, what the program has used of it, and
-  // what the server knows to be used.
-  uint64_t offset_ = 0;
-  uint64_t used_ = 0;
-  uint64_t reported_ = 0;
-  uint64_t incarnation_ = 0;
+  uint64_t left_bytes_;  // of max_bytes
   uint64_t sleeps_ = 0;
-  std::optional<v1::Outcome> outcome_;
-  bool broken_ = false;
-  Stream<v1::ReadStreamRequest, v1::ReadStreamResponse> stream_;
+  bool closed_ = false;
+  PendingCall<ReadResult> reading_;
+  SessionReceipt used_;  // of what the program has
+  absl::Status failure_;
+  PipeChunk end_;
 };
 
 PipeReader::PipeReader(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 PipeReader::~PipeReader() = default;
 
 absl::StatusOr<PipeChunk> PipeReader::Read() { return impl_->Read(); }
-
 uint64_t PipeReader::sleeps() const { return impl_->sleeps(); }
 
 absl::StatusOr<std::unique_ptr<PipeReader>> OpenPipeReader(
-    const ServerName& server, v1::Pipes::StubInterface& stub,
-    const v1::ReadStreamRequest::Open& open, std::stop_token stop) {
-  auto impl =
-      std::make_unique<PipeReader::Impl>(server, stub, open, std::move(stop));
-  if (!impl->Open(open)) {
-    absl::StatusOr<PipeChunk> end = impl->End();
-    if (!end.ok()) return end.status();
+    SessionMachine& machine, const std::string& name,
+    const OpenReaderOptions& options, std::stop_token stop) {
+  if (options.window_bytes == uint64_t{0}) {
+    absl::Status status =
+        absl::InvalidArgumentError("window_bytes: 0 would never read");
+    SetErrorField(status, kReasonKey, "EINVAL");
+    SetErrorField(status, kObjectKey, name);
+    return status;
   }
-  return std::make_unique<PipeReader>(std::move(impl));
+  absl::StatusOr<OpenedPipe> pipe =
+      OpenPipe(machine, name, /*write=*/false, options.pipe, stop);
+  if (!pipe.ok()) return pipe.status();
+  return std::make_unique<PipeReader>(std::make_unique<PipeReader::Impl>(
+      &machine, name, options, *pipe, std::move(stop)));
 }
 
 }  // namespace waitq

@@ -32,21 +32,25 @@ struct PipeChunk {
 //
 // Thread safety: one thread at a time. The stop token that it was opened with
 //   may be used by any.
-// Memory: one message (4 MiB at most) and gRPC's window.
+// Callbacks: Read waits, and so is refused in a callback of the same client
+//   (EDEADLK); destruction does not.
+// Memory: what the program has, and one read ahead: 128 KiB or one packet.
 class PipeReader {
  public:
   class Impl;
 
   explicit PipeReader(std::unique_ptr<Impl> impl);
-  // Before the end: closes the handle; what is on its way is lost.
+  // Before the end: closes the handle. What the last Read returned has been
+  // used; what was read ahead is given back for others. Does not wait.
   ~PipeReader();
   PipeReader(const PipeReader&) = delete;
   PipeReader& operator=(const PipeReader&) = delete;
 
   // The next data, as it comes: sleeps while there is none. Asking for more
-  // says that what came before has been used, which moves `window_bytes` on.
-  // After the end: the end again.
-  // Errors: ABORTED (EINTR, EIDRM); CANCELLED by the stop token.
+  // says that what came before has been used, which moves `window_bytes` on:
+  // until then it takes up room in the pipe, and is given to somebody else
+  // should the program die. After the end: the end again. Errors: ABORTED
+  // (EINTR, EIDRM); CANCELLED by the stop token.
   absl::StatusOr<PipeChunk> Read();
 
   // How often the server has put this stream to sleep for data, so far as is

@@ -21,13 +21,18 @@ namespace waitq {
 // Ends: the stream ends by Close, by one of its sleeps timing out or being
 //   refused (nonblock), or by an error. Whatever it is, every later call
 //   returns the same.
-// Memory: one message of 64 KiB and gRPC's window, however much is written.
+// Callbacks: Write and Close wait, and so are refused in a callback of the same
+//   client (EDEADLK); destruction does not.
+// Packets: in a pipe of packets each Write is one, 4 MiB - 1 KiB at most: a
+//   longer one is EMSGSIZE, and has changed nothing.
+// Memory: one write of 128 KiB or one packet, twice, however much is written.
 class PipeWriter {
  public:
   class Impl;
 
   explicit PipeWriter(std::unique_ptr<Impl> impl);
   // Without a Close before, the stream is cut off: readers see a broken end.
+  // Does not wait.
   ~PipeWriter();
   PipeWriter(const PipeWriter&) = delete;
   PipeWriter& operator=(const PipeWriter&) = delete;

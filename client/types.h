@@ -47,6 +47,18 @@ struct Condition {
   static constexpr Condition Equal(int64_t value) {
     return {Test::kEqual, value};
   }
+  static constexpr Condition NotEqual(int64_t value) {
+    return {Test::kNotEqual, value};
+  }
+  static constexpr Condition Less(int64_t value) {
+    return {Test::kLess, value};
+  }
+  static constexpr Condition AtMost(int64_t value) {
+    return {Test::kLessOrEqual, value};
+  }
+  static constexpr Condition AtLeast(int64_t value) {
+    return {Test::kGreaterOrEqual, value};
+  }
   static constexpr Condition AllBits(uint64_t mask) {
     return {Test::kAllBits, static_cast<int64_t>(mask)};
   }
@@ -97,6 +109,15 @@ struct Timing {
   uint64_t place = 0;
 };
 
+// How a `then` is undone.
+struct Undo {
+  // Only if this holds of the word then. Absent: however it is.
+  std::optional<Condition> only_while = {};
+  // Done then. Absent: an Add is undone by its opposite; a Set puts back the
+  // word as it was, unless it has been changed since. Required for bits.
+  std::optional<Action> instead = {};
+};
+
 // The options of blocking calls share these three:
 //   timeout   how long the call may sleep; absent: for ever; 0: one test
 //   nonblock  never sleep: kWouldBlock instead; beats `timeout`
@@ -119,6 +140,23 @@ struct WaitOptions {
   Sleep sleep = Sleep::kInterruptible;
   // The result is to have its `timing`.
   bool want_timing = false;
+};
+
+// How a lock, or what is like one, is waited for.
+struct AcquireOptions {
+  std::optional<absl::Duration> timeout = {};
+  bool nonblock = false;
+  Sleep sleep = Sleep::kInterruptible;
+
+  // The wait for that, in this way.
+  WaitOptions ToWait(const Condition& condition,
+                     const std::optional<Action>& then = {}) const {
+    return {.condition = condition,
+            .then = then,
+            .timeout = timeout,
+            .nonblock = nonblock,
+            .sleep = sleep};
+  }
 };
 
 struct WaitResult {
@@ -146,6 +184,10 @@ struct WakeOptions {
   bool sync = false;
   // Whom it reaches: as WaitOptions::key.
   uint64_t key = 0;
+  // The grant that this gives back (Grant::token()): with an `update` the word
+  // is changed by that, without as if it were undone. 0: none. ABORTED or
+  // FAILED_PRECONDITION (ESTALE): it is not out any more, and nothing happened.
+  uint64_t grant = 0;
 };
 
 struct WakeResult {
@@ -180,6 +222,9 @@ struct AwaitResult {
   // If it was wanted.
   std::optional<Timing> timing = {};
   uint64_t generation = 0;
+  // Somebody else was given this one, and may have used it: his session ended
+  // before he had said that he has it.
+  bool redelivered = false;
 };
 
 struct CompleteResult {
@@ -234,7 +279,7 @@ struct ReadResult {
   bool broken = false;
   // What Accept and Release name it by, if it is held; else 0.
   uint64_t hold_id = 0;
-  // Somebody held this before and has not accepted it.
+  // Somebody had this before, and has not accepted or acknowledged it.
   bool redelivered = false;
   bool slept = false;
   // If it was wanted.
@@ -258,6 +303,7 @@ struct WriteResult {
   // error had nothing been accepted, the errno's name ("EPIPE"), else "".
   std::optional<Outcome> ended_by = {};
   std::string ended_by_error = {};
+  int ended_by_signal = 0;  // with "EINTR"
   // The pipe's offset after the last accepted byte.
   uint64_t offset = 0;
   uint64_t incarnation = 0;
@@ -293,8 +339,8 @@ struct OpenReaderOptions {
   std::optional<PipeOptions> pipe = {};
   // Read so many bytes in all. Absent: until the end of file.
   std::optional<uint64_t> max_bytes = {};
-  // The server sends at most so many bytes beyond what has been used: what is
-  // lost if this reader dies. Absent: as many as flow control lets through.
+  // The server sends at most so many bytes (of packets, one) beyond what has
+  // been used, and only when asked. Absent: one read is always under way.
   std::optional<uint64_t> window_bytes = {};
   std::optional<absl::Duration> timeout = {};
   bool nonblock = false;
@@ -310,6 +356,7 @@ struct OpenWriterOptions {
 
 struct WaitQueueInfo {
   int64_t value = 0;
+  uint64_t grants = 0;  // that are out
 };
 
 struct CompletionInfo {

@@ -169,6 +169,13 @@ v1::Action ToWire(const Action& action) {
   return wire;
 }
 
+v1::Undo ToWire(const Undo& undo) {
+  v1::Undo message;
+  if (undo.only_while) *message.mutable_only_while() = ToWire(*undo.only_while);
+  if (undo.instead) *message.mutable_instead() = ToWire(*undo.instead);
+  return message;
+}
+
 v1::PipeOptions ToWire(const PipeOptions& options) {
   v1::PipeOptions wire;
   if (options.capacity_bytes.has_value()) {
@@ -219,6 +226,8 @@ v1::ObjectStat ToWire(const ObjectInfo& object) {
     case ObjectKind::kWaitQueue:
       wire.mutable_wait_queue()->set_value(
           std::get<WaitQueueInfo>(object.state).value);
+      wire.mutable_wait_queue()->set_grants(
+          std::get<WaitQueueInfo>(object.state).grants);
       break;
     case ObjectKind::kCompletion:
       wire.mutable_completion()->set_done(
@@ -277,7 +286,8 @@ ObjectInfo FromWire(const v1::ObjectStat& stat) {
   info.sleepers = stat.sleepers();
   switch (info.kind) {
     case ObjectKind::kWaitQueue:
-      info.state = WaitQueueInfo{stat.wait_queue().value()};
+      info.state =
+          WaitQueueInfo{stat.wait_queue().value(), stat.wait_queue().grants()};
       break;
     case ObjectKind::kCompletion:
       info.state = CompletionInfo{stat.completion().done()};

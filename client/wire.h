@@ -21,6 +21,7 @@ namespace waitq {
 v1::Sleep ToWire(Sleep sleep);
 v1::Condition ToWire(const Condition& condition);
 v1::Action ToWire(const Action& action);
+v1::Undo ToWire(const Undo& undo);
 v1::PipeOptions ToWire(const PipeOptions& options);
 
 v1::Outcome ToWire(Outcome outcome);
@@ -36,14 +37,15 @@ TaskInfo FromWire(const v1::Task& task);
 
 // The fields that all blocking requests share.
 template <class Options, class Request>
-void SetSleep(const Options& options, const std::string& caller,
-              Request& request) {
+void SetSleep(const Options& options, Request& request) {
   if (options.timeout.has_value()) {
     *request.mutable_timeout() = ToWire(*options.timeout);
   }
   request.set_nonblock(options.nonblock);
-  request.set_sleep(ToWire(options.sleep));
-  request.set_caller(caller);
+  // The default goes without saying, a million times.
+  if (options.sleep != Sleep::kInterruptible) {
+    request.set_sleep(ToWire(options.sleep));
+  }
   if constexpr (requires { options.want_timing; }) {
     request.set_want_timing(options.want_timing);
   }

@@ -7,13 +7,18 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
 #include "client/cli/commands.h"
+#include "client/client.h"
 
 namespace waitq::cli {
 
 struct CommandLine {
   // Where the server is: --server, else WAITQ_SERVER, else the default.
   std::string server;
+  // How long the server keeps what this program has under way: --grace, else
+  // WAITQ_GRACE, else the client's default.
+  absl::Duration grace = ClientOptions().grace;
   // Not set if there is only `help` to print.
   Command command;
   // Answers are to be printed as JSON.

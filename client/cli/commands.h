@@ -6,10 +6,12 @@
 #include <functional>
 #include <stop_token>
 #include <string>
+#include <vector>
 
 #include "CLI/CLI.hpp"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
 #include "client/cli/exit_code.h"
 #include "client/cli/json.h"
 #include "client/client.h"
@@ -20,7 +22,8 @@ namespace waitq::cli {
 struct Environment {
   Client& client;
   std::stop_token stop;
-  bool json = false;  // answers are printed as JSON
+  bool json = false;     // answers are printed as JSON
+  absl::Duration grace;  // of the client
 };
 
 // Does what was asked for; returns the exit code.
@@ -37,10 +40,19 @@ void AddCompletionCommands(CLI::App& app, Command& command);
 void AddPipeCommands(CLI::App& app, Command& command);
 // send recv poll
 void AddMessageCommands(CLI::App& app, Command& command);
+// run barrier
+void AddKitCommands(CLI::App& app, Command& command);
 // until
 void AddUntilCommand(CLI::App& app, Command& command);
 // create ls stat rm ps kill
 void AddObjectCommands(CLI::App& app, Command& command);
+// shell-completion manual
+void AddShellCommands(CLI::App& app, Command& command);
+
+// What prints the words that may stand in place of the last of `words`
+// (cli/shell_scripts.h says how). `app` has all its commands.
+Command CompleteWords(const CLI::App& app,
+                      const std::vector<std::string>& words);
 
 // Adds an argument that `parse` understands, to be stored in `value`. The usage
 // error of one that it does not understand begins with the argument's name.

@@ -79,6 +79,7 @@ std::string Json(const AwaitResult& result) {
   SetEnd(result, message);
   SetRemaining(result, message);
   message.set_generation(result.generation);
+  message.set_redelivered(result.redelivered);
   return ToJson(message);
 }
 

@@ -50,10 +50,12 @@ int main(int argc, char** argv) {
   if (!line->help.empty()) return Print(line->help);
 
   const std::stop_token stop = waitq::cli::StopOnSignals();
-  auto client =
-      waitq::Client::Create({.server = line->server, .caller = CallerName()});
+  auto client = waitq::Client::Create(
+      {.server = line->server, .caller = CallerName(), .grace = line->grace});
   if (!client.ok()) return Report("", client.status());
-  waitq::cli::Environment environment{
-      .client = **client, .stop = stop, .json = line->json};
+  waitq::cli::Environment environment{.client = **client,
+                                      .stop = stop,
+                                      .json = line->json,
+                                      .grace = line->grace};
   return line->command(environment);
 }

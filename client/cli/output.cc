@@ -78,7 +78,12 @@ const char* ProfileName(PipeProfile profile) {
 std::vector<std::pair<std::string, std::string>> StateFields(
     const ObjectInfo& object) {
   if (auto* queue = std::get_if<WaitQueueInfo>(&object.state)) {
-    return {{"value", absl::StrCat(queue->value)}};
+    std::vector<std::pair<std::string, std::string>> fields = {
+        {"value", absl::StrCat(queue->value)}};
+    if (queue->grants > 0) {
+      fields.emplace_back("grants", absl::StrCat(queue->grants));
+    }
+    return fields;
   }
   if (auto* completion = std::get_if<CompletionInfo>(&object.state)) {
     return {{"done", DoneText(completion->done)}};

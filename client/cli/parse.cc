@@ -186,6 +186,26 @@ absl::StatusOr<TaskSignal> ParseTaskSignal(const std::string& text) {
   return NotA("a signal", text, "INT, TERM, KILL");
 }
 
+absl::StatusOr<int64_t> ParsePositive(const std::string& text) {
+  const auto number = Number<int64_t>(text);
+  if (number.value_or(0) <= 0) {
+    return NotA("a number", text, "1 to 9223372036854775807");
+  }
+  return *number;
+}
+
+absl::StatusOr<SemaphoreName> ParseSemaphore(const std::string& text) {
+  const size_t colon = text.rfind(':');
+  if (colon == std::string::npos) {
+    return NotA("a semaphore", text, "NAME:N, N at a time");
+  }
+  absl::StatusOr<std::string> name = ParseName(text.substr(0, colon));
+  if (!name.ok()) return name.status();
+  const absl::StatusOr<int64_t> permits = ParsePositive(text.substr(colon + 1));
+  if (!permits.ok()) return permits.status();
+  return SemaphoreName{.name = *std::move(name), .permits = *permits};
+}
+
 absl::StatusOr<uint32_t> ParseCount(const std::string& text) {
   auto number = Number<uint32_t>(text);
   if (number.value_or(0) == 0) {

@@ -33,6 +33,16 @@ absl::StatusOr<int64_t> ParseInteger(const std::string& text);
 // A mask of 64 bits, not 0: 0x5, 5.
 absl::StatusOr<uint64_t> ParseMask(const std::string& text);
 
+// NAME:N, N at least 1.
+struct SemaphoreName {
+  std::string name;
+  int64_t permits = 0;
+};
+absl::StatusOr<SemaphoreName> ParseSemaphore(const std::string& text);
+
+// 1 to 9223372036854775807.
+absl::StatusOr<int64_t> ParsePositive(const std::string& text);
+
 // 1 to 4294967295.
 absl::StatusOr<uint32_t> ParseCount(const std::string& text);
 

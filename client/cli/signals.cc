@@ -31,7 +31,9 @@ std::stop_token StopOnSignals() {
   sigemptyset(&signals);
   sigaddset(&signals, SIGINT);
   sigaddset(&signals, SIGTERM);
-  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+  sigset_t blocked = signals;
+  sigaddset(&blocked, SIGCHLD);  // for whoever waits for a command (Child)
+  pthread_sigmask(SIG_BLOCK, &blocked, nullptr);
   // The thread waits until the process ends, and its state with it.
   static auto& stop = *new std::stop_source;
   std::thread([signals] { WaitForSignals(signals, stop); }).detach();

@@ -1,12 +1,8 @@
 // waitq until: polling, for what cannot signal.
 
 #include <signal.h>
-#include <spawn.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <memory>
 #include <optional>
 #include <stop_token>
@@ -17,49 +13,21 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
+#include "client/cli/child.h"
 #include "client/cli/commands.h"
 #include "client/cli/file_io.h"
 #include "client/cli/output.h"
 #include "client/cli/parse.h"
 #include "client/cli/signals.h"
 
-extern char** environ;
-
 namespace waitq::cli {
 namespace {
-
-// As a shell has them.
-constexpr int kExitCannotRun = 126;
-constexpr int kExitNotFound = 127;
 
 struct UntilArguments {
   absl::Duration every = absl::Milliseconds(100);
   std::optional<absl::Duration> timeout;
   std::vector<std::string> words;
 };
-
-// Starts the command, with no signal blocked (they are in all our threads).
-absl::StatusOr<pid_t> Spawn(const std::vector<std::string>& words) {
-  std::vector<char*> argv;
-  for (const std::string& word : words) {
-    argv.push_back(const_cast<char*>(word.c_str()));
-  }
-  argv.push_back(nullptr);
-  sigset_t none;
-  sigemptyset(&none);
-  posix_spawnattr_t attributes;
-  posix_spawnattr_init(&attributes);
-  posix_spawnattr_setsigmask(&attributes, &none);
-  posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK);
-  pid_t pid;
-  const int error =
-      posix_spawnp(&pid, argv[0], nullptr, &attributes, argv.data(), environ);
-  posix_spawnattr_destroy(&attributes);
-  if (error != 0) {
-    return absl::ErrnoToStatus(error, "cannot run the command");
-  }
-  return pid;
-}
 
 // Runs the command to its end; its exit code, 128 + N if signal N ended it. A
 // command that cannot be run at all is an error. A stop is handed on to it.
@@ -72,17 +40,10 @@ absl::StatusOr<int> RunOnce(const std::vector<std::string>& words,
                                      [&] { kill(*pid, StopSignal()); });
     // Not reaped while a signal may be sent to it: its number could be another
     // process's by then.
-    siginfo_t ended;
-    while (waitid(P_PID, *pid, &ended, WEXITED | WNOWAIT) < 0) {
-      if (errno != EINTR) return absl::ErrnoToStatus(errno, "waitid");
-    }
+    const absl::Status ended = AwaitEnd(*pid);
+    if (!ended.ok()) return ended;
   }
-  int status;
-  while (waitpid(*pid, &status, 0) < 0) {
-    if (errno != EINTR) return absl::ErrnoToStatus(errno, "waitpid");
-  }
-  return WIFEXITED(status) ? WEXITSTATUS(status)
-                           : kExitSignalBase + WTERMSIG(status);
+  return Reap(*pid);
 }
 
 int RunUntil(const UntilArguments& arguments, Environment& e) {

@@ -70,7 +70,7 @@ void AddWait(CLI::App& app, Command& command) {
   auto* killable = wait->add_flag("--killable", arguments->killable,
                                   "Only TERM and KILL end the sleep");
   wait->add_flag("--uninterruptible", arguments->uninterruptible,
-                 "No signal ends the sleep (refused: a wait takes)")
+                 "No signal ends the sleep; `ps` shows D")
       ->excludes(killable);
   wait->footer(
       "Prints one line: value=N [before=N] generation=G slept=yes|no "

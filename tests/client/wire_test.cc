@@ -48,17 +48,16 @@ TEST(WireTest, OutcomesAreTheSameAtBothEnds) {
 
 TEST(WireTest, OptionsThatAreNotSetStayTheServers) {
   v1::WaitRequest request;
-  SetSleep(WaitOptions{}, "me", request);
+  SetSleep(WaitOptions{}, request);
   EXPECT_FALSE(request.has_timeout());
   EXPECT_FALSE(request.nonblock());
-  EXPECT_EQ(request.sleep(), v1::SLEEP_INTERRUPTIBLE);
-  EXPECT_EQ(request.caller(), "me");
+  EXPECT_EQ(request.sleep(), v1::SLEEP_UNSPECIFIED);
   EXPECT_FALSE(ToWire(PipeOptions{}).has_capacity_bytes());
 }
 
 TEST(WireTest, ATimeoutOf0IsATimeout) {
   v1::WaitRequest request;
-  SetSleep(WaitOptions{.timeout = absl::ZeroDuration()}, "", request);
+  SetSleep(WaitOptions{.timeout = absl::ZeroDuration()}, request);
   EXPECT_TRUE(request.has_timeout());
 }
 

@@ -104,7 +104,6 @@ INSTANTIATE_TEST_SUITE_P(
         std::vector<std::string>{"wait", "a", "--timeout", "soon"},
         std::vector<std::string>{"wait", "a", "--timeout=-1s"},
         std::vector<std::string>{"wait", "a", "--then", "7"},
-        std::vector<std::string>{"wait", "a", "--uninterruptible"},
         std::vector<std::string>{"wait", "a", "--killable",
                                  "--uninterruptible"},
         std::vector<std::string>{"wake", "a", "--nr", "0"},

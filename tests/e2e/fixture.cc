@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstdlib>
 #include <fstream>
 #include <optional>
 #include <random>
@@ -30,6 +31,12 @@ std::chrono::system_clock::time_point Deadline() {
 }
 
 }  // namespace
+
+WaitqTest::WaitqTest() {
+  // What programs that are killed had under way is not waited for as long as
+  // for people's.
+  setenv("WAITQ_GRACE", "3s", /*overwrite=*/1);
+}
 
 void WaitqTest::TearDown() {
   clients_.clear();

@@ -29,6 +29,7 @@ struct Result {
 // and ends by checking that nobody is left asleep on it.
 class WaitqTest : public ::testing::Test {
  protected:
+  WaitqTest();
   void SetUp() override { StartServer(); }
   void TearDown() override;
 

@@ -282,8 +282,8 @@ const Row kCallersThatGo[] = {
      },
      [](OutcomeTableBase& t) {
        std::vector<std::string> command = WaitCommand();
-       // Its deadline is 5 s behind that.
-       command.insert(command.end(), {"--timeout", "1s"});
+       // Its deadline is 5 s behind that; a shorter grace would come before it.
+       command.insert(command.end(), {"--timeout", "1s", "--grace", "30s"});
        const Result result = t.AsleepUntil(
            [&](Process& asleep) {
              t.server().process().Signal(SIGSTOP);
@@ -379,8 +379,11 @@ const Row kEndsByOthers[] = {
        return ending;
      },
      [](OutcomeTableBase& t) {
+       // Should another one come in its time, it sleeps on there.
+       std::vector<std::string> command = WaitCommand();
+       command.insert(command.end(), {"--timeout", "3s"});
        const Result result =
-           t.AsleepUntil([&](Process&) { t.Drain(); }, WaitCommand());
+           t.AsleepUntil([&](Process&) { t.Drain(); }, command);
        t.StartAgain();
        return result;
      }},

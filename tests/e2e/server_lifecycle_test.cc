@@ -145,7 +145,9 @@ TEST_F(ServerLifecycleTest, CtrlCEndsAnIdleServer) {
 
 TEST_F(ServerLifecycleTest, SigtermEndsTheSleepers) {
   StartServer();
-  Process& waiter = StartWaitq({"wait", "flag", "--until", "==1"});
+  // It waits for another server, for as long as it may.
+  Process& waiter =
+      StartWaitq({"wait", "flag", "--until", "==1", "--timeout", "3s"});
   Process& reader = StartWaitq({"read", "pipe"});
   AwaitSleepers("", 2);
   EXPECT_EQ(server().Stop(), 0) << server().process().Errors();

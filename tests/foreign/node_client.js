@@ -11,8 +11,8 @@ const childProcess = require('node:child_process');
 const crypto = require('node:crypto');
 
 const support = require('./node_support.js');
-const {Client, Server, awaitThat, detailsOf, duration, grpc, sleep, toMs} =
-    support;
+const {Client, Server, Session, awaitThat, detailsOf, duration, grpc, sleep,
+  toMs} = support;
 const Code = grpc.status;
 
 const DONE = 'OUTCOME_DONE';
@@ -120,6 +120,14 @@ class Case {
     const first = await stream.read();
     equal([first.data.length, first.outcome], [0, NOT_YET]);
     return stream;
+  }
+
+  // A new session, or `after` gone on with; its first response is read.
+  async session(hello = {}, after = undefined, received = 0) {
+    const session =
+        await Session.attach(this.client, hello, after, received);
+    this._cleanups.push(() => session.stream.cancel());
+    return session;
   }
 
   // An open WriteStream; its first response is read.
@@ -1245,6 +1253,220 @@ group('Tasks', [], {
     const odd = await t.client.tasks.List({caller: `${t.name}/1`});
     equal(odd.tasks.length, 6);
     await t.wake({all: true});
+  },
+});
+
+// --- sessions ----------------------------------------------------------------
+
+function failed({response, failure}, code, reason) {
+  equal([response, Code[failure.code], failure.reason],
+      ['failure', Code[code], reason]);
+  assert(failure.message.length > 0);
+}
+
+async function awaitDetached(t, count, name = t.name) {
+  await awaitThat(
+      async () => (await t.client.sleepers(name))
+          .filter((task) => task.detached).length === count,
+      `${count} whose session has no stream`);
+}
+
+async function awaitHeld(t, bytes) {
+  await awaitThat(async () => (await t.stat()).pipe.held_bytes === `${bytes}`,
+      `${bytes} bytes held`);
+}
+
+group('Sessions', [], {
+  async 'the first response names it'(t) {
+    const {hello} = await t.session({grace: duration(5000)});
+    equal([hello.token.length, hello.operations_received, toMs(hello.grace)],
+        [16, '0', 5000]);
+    for (const number of [hello.server_epoch, hello.operations_max,
+      hello.message_bytes_max]) {
+      assert(BigInt(number) > 0n);
+    }
+  },
+
+  async 'without hello'(t) {
+    const stream = t.client.sessions.Attach();
+    stream.send({heartbeat: 1});
+    await failure(stream.read(), Code.INVALID_ARGUMENT, 'EINVAL');
+  },
+
+  async 'wait and wake through it'(t) {
+    const session = await t.session({caller: 'foreign'});
+    const sleeper = session.start(
+        {wait: {name: t.name, condition: {equal: 1}, then: {set: 0}}});
+    await t.client.awaitSleepers(t.name, 1);
+    equal((await t.client.sleepers(t.name))[0].caller, 'foreign');
+    session.start({wake_up: {name: t.name, update: {set: 1}}});
+    const results = [await session.result(), await session.result()];
+    const [{wait}] = results.filter((r) => r.operation === sleeper);
+    const [{wake_up}] = results.filter((r) => r.operation !== sleeper);
+    equal([wake_up.woken, wait.outcome, wait.value_before, wait.slept],
+        ['1', DONE, '1', true]);
+  },
+
+  async 'results come as operations end'(t) {
+    const session = await t.session();
+    session.say({first_operation: 1, operations: [1, 2, 3].map(
+        (value) => ({wait: {name: t.name, condition: {equal: value}}}))});
+    await t.client.awaitSleepers(t.name, 3);
+    for (const [i, value] of [3, 1, 2].entries()) {
+      await t.wake({update: {set: value}});
+      const result = await session.result();
+      equal([result.number, result.operation], [i + 1, value]);
+    }
+  },
+
+  async 'what a read takes is held until it is taken'(t) {
+    await t.write('abcdef');
+    const session = await t.session();
+    for (const piece of ['ab', 'cd', 'ef']) {
+      const {read} = await session.ask({read: {name: t.name, max_bytes: 2}});
+      equal(`${read.data}`, piece);
+    }
+    await awaitHeld(t, 6);
+    session.say({returned: [2], taken: [3]});
+    await awaitHeld(t, 2);
+    session.say({taken_up_to: 1});
+    await awaitHeld(t, 0);
+    const again = await t.read();
+    equal([`${again.data}`, again.redelivered], ['cd', true]);
+    equal((await t.read({nonblock: true})).outcome, WOULD_BLOCK);
+  },
+
+  async 'it goes on after its stream was cancelled'(t) {
+    await t.write('ab');
+    const queue = `${t.name}/queue`;
+    const session = await t.session();
+    for (let i = 0; i < 2; ++i) {
+      await session.ask({read: {name: t.name, max_bytes: 1}});
+    }
+    session.start({wait: {name: queue, exclusive: true}});
+    await t.client.awaitSleepers(queue, 1);
+    const [behind] = await t.asleep(2, {name: queue, exclusive: true});
+    session.say({taken: [1]});
+    await awaitHeld(t, 1);
+    session.stream.cancel();
+    await awaitDetached(t, 1, queue);
+    t.client = t.newClient();
+    const again = await t.session({}, session);
+    equal([again.hello.operations_received, again.hello.token],
+        ['3', session.hello.token]);
+    // What was not taken comes again; who slept has kept its place.
+    const {number, read} = await again.result();
+    equal([number, `${read.data}`], [2, 'b']);
+    equal((await t.wake({name: queue})).woken_exclusive, '1');
+    const {operation, wait} = await again.result();
+    equal([operation, wait.outcome], [3, DONE]);
+    equal((await t.wake({name: queue})).woken_exclusive, '1');
+    equal((await behind).outcome, DONE);
+  },
+
+  async 'nothing is handed to it without a stream'(t) {
+    const session = await t.session();
+    session.start({wait: {name: t.name, exclusive: true}});
+    await t.client.awaitSleepers(t.name, 1);
+    session.stream.halfClose();  // without `end`
+    equal(await session.read(), undefined);
+    equal((await session.stream.status).code, Code.OK);
+    await awaitDetached(t, 1);
+    equal((await t.wake()).woken, '0');
+    const again = await t.session({}, session);
+    await awaitDetached(t, 0);
+    equal((await t.wake()).woken, '1');
+    equal((await again.result()).wait.outcome, DONE);
+  },
+
+  async 'another stream takes it over'(t) {
+    const first = await t.session();
+    first.start({wait: {name: t.name}});
+    await t.client.awaitSleepers(t.name, 1);
+    t.client = t.newClient();
+    const second = await t.session({}, first);
+    await failure(first.read(), Code.CANCELLED, 'ECANCELED');
+    await t.wake();
+    equal((await second.result()).wait.outcome, DONE);
+  },
+
+  async 'end'(t) {
+    const session = await t.session();
+    session.start({wait: {name: t.name}});
+    await t.client.awaitSleepers(t.name, 1);
+    session.say({end: true});
+    equal(await session.read(), undefined);
+    equal((await session.stream.status).code, Code.OK);
+    await t.client.awaitSleepers(t.name, 0);
+    const {token, server_epoch} = session.hello;
+    const attach = (hello) => {
+      const stream = t.client.sessions.Attach();
+      stream.send({hello});
+      return stream.read();
+    };
+    await failure(attach({token, server_epoch}),
+        Code.FAILED_PRECONDITION, 'ESTALE');
+    await failure(attach({token, server_epoch: 1}), Code.ABORTED, 'EOWNERDEAD');
+  },
+
+  async 'heartbeats'(t) {
+    const session = await t.session();
+    const times = [];
+    for (const heartbeat of ['1', '18446744073709551615', '5']) {
+      session.say({heartbeat});
+      const response = await session.read();
+      equal(response.heartbeat, heartbeat);
+      times.push(toMs(response.server_time));
+    }
+    equal(times, [...times].sort((a, b) => a - b));
+  },
+
+  async 'operations that fail fail alone'(t) {
+    const session = await t.session();
+    failed(await session.ask({get: {name: t.name}}), Code.NOT_FOUND, 'ENOENT');
+    for (const operation of [
+      {wait: {name: t.name, caller: 'me'}},
+      {wait: {name: t.name, request_id: crypto.randomUUID()}},
+      {wait: {name: 'a b'}}, {}]) {
+      failed(await session.ask(operation), Code.INVALID_ARGUMENT, 'EINVAL');
+    }
+    const operation = session.start({wait: {name: t.name}});
+    await t.client.awaitSleepers(t.name, 1);
+    session.say({signals: [{operation, signal: 'SIGNAL_INT'}]});
+    const result = await session.result();
+    failed(result, Code.ABORTED, 'EINTR');
+    equal(result.failure.metadata, {object: t.name, signal: '2'});
+  },
+
+  async 'a gap is its end'(t) {
+    const session = await t.session();
+    session.operations = 1;
+    session.start({wait: {name: t.name}});
+    await failure(session.read(), Code.INVALID_ARGUMENT, 'EINVAL');
+  },
+
+  async 'handles'(t) {
+    const session = await t.session();
+    const {operation: writer, open} =
+        await session.ask({open: {name: t.name, write: true}});
+    equal([open.offset, open.mode], ['0', 'PIPE_MODE_STREAM']);
+    const {operation: reader} = await session.ask({open: {name: t.name}});
+    const write = {data: Buffer.from('abc')};
+    const written = await session.ask({handle: writer, write});
+    equal(written.write.accepted_bytes, '3');
+    const {read} = await session.ask({handle: reader, read: {}});
+    equal(`${read.data}`, 'abc');
+    session.say({taken_up_to: 4});
+    equal((await session.ask({close: {handle: writer}})).response, 'close');
+    const {read: end} = await session.ask({handle: reader, read: {}});
+    equal([end.outcome, end.broken], [END_OF_FILE, false]);
+    failed(await session.ask({handle: writer, write}),
+        Code.FAILED_PRECONDITION, 'EBADF');
+    // A second result of the open.
+    await t.remove({force: true});
+    const second = await session.result();
+    equal(second.operation, reader);
+    failed(second, Code.ABORTED, 'EIDRM');
   },
 });
 

@@ -107,6 +107,62 @@ class Stream {
   }
 }
 
+// A stream that carries a session: numbers its operations.
+class Session {
+  // With `after` it goes on with the session of that one, which has had so many
+  // of its results.
+  static async attach(client, hello = {}, after = undefined, received = 0) {
+    const session = new Session();
+    session.stream = client.sessions.Attach();
+    session.operations = after?.operations ?? 0;
+    session.results = [];  // that have come and were not asked for
+    if (after !== undefined) {
+      const {token, server_epoch} = after.hello;
+      hello = {...hello, token, server_epoch, results_received: received};
+    }
+    session.say({hello});
+    session.hello = (await session.read()).hello;
+    return session;
+  }
+
+  say(request) {
+    this.stream.send(request);
+  }
+
+  // Sends an operation; its number.
+  start(operation) {
+    this.say({first_operation: ++this.operations, operations: [operation]});
+    return this.operations;
+  }
+
+  // The next response; undefined at the end of the stream.
+  async read() {
+    const response = await this.stream.read();
+    for (const [i, result] of (response?.results ?? []).entries()) {
+      const number = Number(response.first_result) + i;
+      this.results.push(
+          {...result, number, operation: Number(result.operation)});
+    }
+    return response;
+  }
+
+  // The next result.
+  async result() {
+    while (this.results.length === 0) {
+      assert(await this.read() !== undefined, 'the stream is over');
+    }
+    return this.results.shift();
+  }
+
+  // Does it; the result, which has to be the next.
+  async ask(operation) {
+    const number = this.start(operation);
+    const result = await this.result();
+    assert.strictEqual(result.operation, number);
+    return result;
+  }
+}
+
 // One connection, with a stub for each service: client.queues.Wait(request).
 class Client {
   constructor(address) {
@@ -140,6 +196,7 @@ class Client {
     this.pipes = add(DEFINITION, 'waitq.v1.Pipes');
     this.objects = add(DEFINITION, 'waitq.v1.Objects');
     this.tasks = add(DEFINITION, 'waitq.v1.Tasks');
+    this.sessions = add(DEFINITION, 'waitq.v1.Sessions');
     this.health = add(STANDARD, 'grpc.health.v1.Health');
     this.reflection = add(STANDARD, 'grpc.reflection.v1alpha.ServerReflection');
     this._raw = new grpc.Client(address, grpc.credentials.createInsecure(),
@@ -247,6 +304,6 @@ function toMs(message) {
 }
 
 module.exports = {
-  BOUND_MS, Client, SERVICES, Server, Stream, awaitThat, called, detailsOf,
-  duration, grpc, protobuf, sleep, toMs,
+  BOUND_MS, Client, SERVICES, Server, Session, Stream, awaitThat, called,
+  detailsOf, duration, grpc, protobuf, sleep, toMs,
 };

@@ -15,7 +15,7 @@ import uuid
 import grpc
 from google.protobuf import descriptor_pb2, duration_pb2
 from waitq.v1 import common_pb2, completions_pb2, objects_pb2, pipes_pb2
-from waitq.v1 import tasks_pb2, wait_queues_pb2
+from waitq.v1 import sessions_pb2, tasks_pb2, wait_queues_pb2
 import health_pb2
 import health_pb2_grpc
 import reflection_pb2
@@ -23,7 +23,8 @@ import reflection_pb2_grpc
 
 import python_support as support
 from python_support import DONE, END_OF_FILE, TIMED_OUT, WOULD_BLOCK
-from python_support import Client, Error, Server, Stream, duration, seconds
+from python_support import Client, Error, Server, Session, Stream, duration
+from python_support import seconds
 
 Code = grpc.StatusCode
 Condition = wait_queues_pb2.Condition
@@ -1264,6 +1265,222 @@ class Tasks(Case):
             sleeper.result()
 
 
+# --- sessions ----------------------------------------------------------------
+
+
+class Sessions(Case):
+
+    def session(self, client=None, **fields):
+        stream = Session(client or self.client, **fields)
+        self.addCleanup(stream.cancel)
+        return stream
+
+    def await_detached(self, count=1):
+        support.await_that(
+            lambda: sum(task.detached
+                        for task in self.client.sleepers(self.name)) == count,
+            f"{count} whose session has no stream")
+
+    def assert_failure(self, result, code, reason):
+        failure = result.failure
+        self.assertEqual((failure.code, failure.reason),
+                         (code.value[0], reason), result)
+        self.assertTrue(failure.message)
+
+    def test_the_first_response_names_it(self):
+        hello = self.session(grace=duration(5), caller="foreign").hello
+        self.assertEqual(len(hello.token), 16)
+        self.assertGreater(hello.server_epoch, 0)
+        self.assertEqual((hello.operations_received, seconds(hello.grace)),
+                         (0, 5))
+        self.assertGreater(hello.operations_max, 0)
+        self.assertGreater(hello.message_bytes_max, 0)
+
+    def test_without_hello(self):
+        stream = Stream(self.client.sessions.Attach,
+                        sessions_pb2.SessionRequest(heartbeat=1))
+        self.assert_error(stream.read, Code.INVALID_ARGUMENT, "EINVAL")
+        stream.half_close()
+
+    def test_wait_and_wake_through_it(self):
+        session = self.session(caller="foreign")
+        sleeper = session.do(wait=wait_request(
+            self.name, condition=Condition(equal=1), then=Action(set=0)))
+        self.client.await_sleepers(self.name, 1)
+        self.assertEqual(self.client.sleepers(self.name)[0].caller, "foreign")
+        waker = session.do(wake_up=wake_request(
+            self.name, update=Action(set=1)))
+        results = {result.operation: result
+                   for _, result in (session.result(), session.result())}
+        self.assertEqual(results[waker].wake_up.woken, 1)
+        answer = results[sleeper].wait
+        self.assertEqual((answer.outcome, answer.value_before,
+                          answer.value_after, answer.slept), (DONE, 1, 0, True))
+
+    def test_results_come_as_operations_end(self):
+        session = self.session()
+        session.say(first_operation=1, operations=[
+            sessions_pb2.Operation(wait=wait_request(
+                self.name, condition=Condition(equal=value)))
+            for value in (1, 2, 3)])
+        session.operations = 3
+        self.client.await_sleepers(self.name, 3)
+        for number, value in enumerate((3, 1, 2), 1):
+            self.wake(update=Action(set=value))
+            got, result = session.result()
+            self.assertEqual((got, result.operation), (number, value))
+
+    def test_what_a_read_takes_is_held_until_it_is_taken(self):
+        self.write(b"abcdef")
+        session = self.session()
+        for piece in (b"ab", b"cd", b"ef"):
+            result = session.ask(read=read_request(self.name, max_bytes=2))
+            self.assertEqual(result.read.data, piece)
+        self.assertEqual(self.stat().pipe.held_bytes, 6)
+        session.say(returned=[2], taken=[3])
+        support.await_that(lambda: self.stat().pipe.held_bytes == 2, "taken")
+        session.say(taken_up_to=1)
+        support.await_that(lambda: self.stat().pipe.held_bytes == 0, "taken")
+        answer = self.read()
+        self.assertEqual((answer.data, answer.redelivered), (b"cd", True))
+        self.assertEqual(self.read(nonblock=True).outcome, WOULD_BLOCK)
+
+    def test_it_goes_on_after_its_stream_was_cancelled(self):
+        self.write(b"abc")
+        session = self.session()
+        queue = self.name + "/queue"
+        session.ask(read=read_request(self.name, max_bytes=1))
+        session.ask(read=read_request(self.name, max_bytes=1))
+        session.do(wait=wait_request(queue, exclusive=True))
+        self.client.await_sleepers(queue, 1)
+        behind = self.asleep(2, name=queue, exclusive=True)
+        session.say(taken=[1])
+        support.await_that(lambda: self.stat().pipe.held_bytes == 1, "taken")
+        session.cancel()
+        support.await_that(lambda: self.client.sleepers(queue)[0].detached,
+                           "a session without a stream")
+        again = self.session(client=self.new_client(), after=session)
+        self.assertEqual(again.hello.operations_received, 3)
+        self.assertEqual(again.hello.token, session.hello.token)
+        # What was not taken comes again; who slept has kept its place.
+        number, result = again.result()
+        self.assertEqual((number, result.operation, result.read.data),
+                         (2, 2, b"b"))
+        self.assertEqual(self.wake(queue).woken_exclusive, 1)
+        number, result = again.result()
+        self.assertEqual((number, result.operation, result.wait.outcome),
+                         (3, 3, DONE))
+        self.assertEqual(self.wake(queue).woken_exclusive, 1)
+        self.assertEqual(behind.result().outcome, DONE)
+
+    def test_nothing_is_handed_to_it_without_a_stream(self):
+        session = self.session()
+        session.do(wait=wait_request(self.name, exclusive=True))
+        self.client.await_sleepers(self.name, 1)
+        session.half_close()  # without `end`
+        self.assertIsNone(session.read())
+        self.assertEqual(session.call.code(), Code.OK)
+        self.await_detached()
+        self.assertEqual(self.wake().woken, 0)
+        again = self.session(after=session)
+        self.await_detached(0)
+        self.assertEqual(self.wake().woken, 1)
+        self.assertEqual(again.result()[1].wait.outcome, DONE)
+
+    def test_another_stream_takes_it_over(self):
+        first = self.session()
+        first.do(wait=wait_request(self.name))
+        self.client.await_sleepers(self.name, 1)
+        second = self.session(client=self.new_client(), after=first)
+        self.assert_error(first.read, Code.CANCELLED, "ECANCELED")
+        self.wake()
+        self.assertEqual(second.result()[1].wait.outcome, DONE)
+
+    def test_end(self):
+        session = self.session()
+        session.do(wait=wait_request(self.name))
+        self.client.await_sleepers(self.name, 1)
+        session.say(end=True)
+        self.assertIsNone(session.read())
+        self.assertEqual(session.call.code(), Code.OK)
+        session.half_close()
+        self.client.await_sleepers(self.name, 0)
+        hello = sessions_pb2.SessionRequest.Hello(
+            token=session.hello.token,
+            server_epoch=session.hello.server_epoch)
+        for epoch, code, reason in (
+                (0, Code.FAILED_PRECONDITION, "ESTALE"),
+                (1, Code.ABORTED, "EOWNERDEAD")):
+            hello.server_epoch += epoch
+            stream = Stream(self.client.sessions.Attach,
+                            sessions_pb2.SessionRequest(hello=hello))
+            self.assert_error(stream.read, code, reason)
+            stream.half_close()
+
+    def test_heartbeats(self):
+        session = self.session()
+        times = []
+        for number in (1, 2**64 - 1, 5):
+            session.say(heartbeat=number)
+            response = session.read()
+            self.assertEqual(response.heartbeat, number)
+            times.append(seconds(response.server_time))
+        self.assertEqual(times, sorted(times))
+
+    def test_operations_that_fail_fail_alone(self):
+        session = self.session()
+        missing = session.ask(get=wait_queues_pb2.GetRequest(name=self.name))
+        self.assert_failure(missing, Code.NOT_FOUND, "ENOENT")
+        for operation in (
+                {"wait": wait_request(self.name, caller="me")},
+                {"wait": wait_request(self.name, request_id=f"{uuid.uuid4()}")},
+                {"wait": wait_request("a b")}, {}):
+            self.assert_failure(session.ask(**operation),
+                                Code.INVALID_ARGUMENT, "EINVAL")
+        sleeper = session.do(wait=wait_request(self.name))
+        self.client.await_sleepers(self.name, 1)
+        session.say(signals=[sessions_pb2.OperationSignal(
+            operation=sleeper, signal=tasks_pb2.SignalRequest.SIGNAL_INT)])
+        _, result = session.result()
+        self.assert_failure(result, Code.ABORTED, "EINTR")
+        self.assertEqual(dict(result.failure.metadata),
+                         {"object": self.name, "signal": "2"})
+
+    def test_a_gap_is_its_end(self):
+        session = self.session()
+        session.operations = 1
+        session.do(wait=wait_request(self.name))
+        self.assert_error(session.read, Code.INVALID_ARGUMENT, "EINVAL")
+
+    def test_handles(self):
+        session = self.session()
+        opened = session.ask(open=sessions_pb2.OpenRequest(
+            name=self.name, write=True))
+        writer = opened.operation
+        self.assertEqual((opened.open.offset, opened.open.mode),
+                         (0, pipes_pb2.PIPE_MODE_STREAM))
+        reader = session.ask(
+            open=sessions_pb2.OpenRequest(name=self.name)).operation
+        written = session.ask(handle=writer, write=write_request("", b"abc"))
+        self.assertEqual(written.write.accepted_bytes, 3)
+        answer = session.ask(handle=reader, read=read_request(""))
+        self.assertEqual(answer.read.data, b"abc")
+        session.say(taken_up_to=4)
+        closed = session.ask(close=sessions_pb2.CloseRequest(handle=writer))
+        self.assertTrue(closed.HasField("close"))
+        answer = session.ask(handle=reader, read=read_request(""))
+        self.assertEqual((answer.read.outcome, answer.read.broken),
+                         (END_OF_FILE, False))
+        self.assert_failure(
+            session.ask(handle=writer, write=write_request("", b"abc")),
+            Code.FAILED_PRECONDITION, "EBADF")
+        # A second result of the open.
+        self.remove(force=True)
+        _, result = session.result()
+        self.assertEqual(result.operation, reader)
+        self.assert_failure(result, Code.ABORTED, "EIDRM")
+
+
 # --- the end of a server -----------------------------------------------------
 
 
@@ -1319,7 +1536,7 @@ class Drain(Case):
 
 def published_services():
     return [service for module in (completions_pb2, objects_pb2, pipes_pb2,
-                                   tasks_pb2, wait_queues_pb2)
+                                   sessions_pb2, tasks_pb2, wait_queues_pb2)
             for service in module.DESCRIPTOR.services_by_name.values()]
 
 
@@ -1334,7 +1551,7 @@ class EveryMethod(unittest.TestCase):
 
 def main():
     shared = [WaitQueues, Time, Cancel, Connection, Errors, Limits, Completions,
-              Pipes, Streams, Poll, Objects, Tasks, Drain]
+              Pipes, Streams, Poll, Objects, Tasks, Sessions, Drain]
     load = unittest.defaultTestLoader.loadTestsFromTestCase
     suite = unittest.TestSuite()
     for case in shared:

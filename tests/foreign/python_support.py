@@ -14,9 +14,9 @@ import time
 
 import grpc
 from google.protobuf import duration_pb2
-from waitq.v1 import common_pb2, tasks_pb2
+from waitq.v1 import common_pb2, sessions_pb2, tasks_pb2
 from waitq.v1 import completions_pb2_grpc, objects_pb2_grpc, pipes_pb2_grpc
-from waitq.v1 import tasks_pb2_grpc, wait_queues_pb2_grpc
+from waitq.v1 import sessions_pb2_grpc, tasks_pb2_grpc, wait_queues_pb2_grpc
 import error_details_pb2
 import status_pb2
 
@@ -29,6 +29,7 @@ _STUBS = {
     "Pipes": pipes_pb2_grpc.PipesStub,
     "Objects": objects_pb2_grpc.ObjectsStub,
     "Tasks": tasks_pb2_grpc.TasksStub,
+    "Sessions": sessions_pb2_grpc.SessionsStub,
 }
 
 # "WaitQueues/Wait" of every method that some case has called.
@@ -62,6 +63,7 @@ class Client:
         self.pipes = stubs["Pipes"]
         self.objects = stubs["Objects"]
         self.tasks = stubs["Tasks"]
+        self.sessions = stubs["Sessions"]
 
     def close(self):
         self.channel.close()
@@ -165,6 +167,57 @@ class Stream:
         self.call.cancel()
         # Or its iterator would wait for a request for ever.
         self.half_close()
+
+
+class Session(Stream):
+    """A stream that carries a session: numbers its operations.
+
+    With `after` it goes on with the session of that stream, which has had so
+    many of its results.
+    """
+
+    def __init__(self, client, after=None, received=0, **hello):
+        self.operations = 0
+        if after is not None:
+            self.operations = after.operations
+            hello.update(token=after.hello.token, results_received=received,
+                         server_epoch=after.hello.server_epoch)
+        super().__init__(client.sessions.Attach, sessions_pb2.SessionRequest(
+            hello=sessions_pb2.SessionRequest.Hello(**hello)))
+        self.results = []  # that have come and were not asked for
+        self.hello = self.read().hello
+
+    def say(self, **fields):
+        self.send(sessions_pb2.SessionRequest(**fields))
+
+    def do(self, **operation):
+        """Sends an operation; its number."""
+        self.operations += 1
+        self.say(first_operation=self.operations,
+                 operations=[sessions_pb2.Operation(**operation)])
+        return self.operations
+
+    def read(self):
+        response = super().read()
+        if response is not None:
+            self.results += [(response.first_result + i, result)
+                             for i, result in enumerate(response.results)]
+        return response
+
+    def result(self):
+        """The next result, and its number."""
+        while not self.results:
+            if self.read() is None:
+                raise AssertionError("the stream is over")
+        return self.results.pop(0)
+
+    def ask(self, **operation):
+        """Does it; the result, which has to be the next."""
+        number = self.do(**operation)
+        _, result = self.result()
+        if result.operation != number:
+            raise AssertionError(f"another result than {number}: {result}")
+        return result
 
 
 def await_that(state, what):

@@ -35,7 +35,7 @@ TEST(JsonTest, TimingIsInItIfItWasWanted) {
   EXPECT_EQ(Json(result),
             R"({"outcome":"OUTCOME_DONE","slept":true,"generation":"0",)"
             R"("timing":{"place":"3","asleep":"1s","wakeToSend":"0.000040s",)"
-            R"("overshoot":"0s"}})");
+            R"("overshoot":"0s"},"redelivered":false})");
 }
 
 TEST(JsonTest, OutcomesThatAreNotDoneAreNamed) {
