@@ -11,8 +11,10 @@
 #include "CLI/CLI.hpp"
 #include "absl/synchronization/mutex.h"
 #include "bench/bare.pb.h"
+#include "bench/bare_queue_stream.h"
 #include "bench/bare_stream.h"
 #include "bench/bare_unary.h"
+#include "bench/byte_buffer.h"
 #include "grpcpp/ext/proto_server_reflection_plugin.h"
 #include "grpcpp/health_check_service_interface.h"
 #include "grpcpp/security/server_credentials.h"
@@ -25,11 +27,6 @@
 
 namespace waitq::bench {
 namespace {
-
-grpc::ByteBuffer Serialize(const google::protobuf::MessageLite& message) {
-  const grpc::Slice bytes(message.SerializeAsString());
-  return grpc::ByteBuffer(&bytes, 1);
-}
 
 void Echo(BareUnary& call) { call.AnswerWithRequest(); }
 
@@ -61,7 +58,8 @@ void ArmAll(rpc::RawService* service, BareQueues* queues) {
     const BareStream::Parts streams[] = {
         {service, index("Session"), &MakeStream<BareSession>, calls},
         {service, index("RelayWrite"), &MakeStream<BareRelayWriter>, calls},
-        {service, index("RelayRead"), &MakeStream<BareRelayReader>, calls}};
+        {service, index("RelayRead"), &MakeStream<BareRelayReader>, calls},
+        {service, index("QueueSession"), &MakeStream<BareQueueStream>, calls}};
     for (int i = 0; i < rpc::kArmedCalls; ++i) {
       for (const auto& method : unary) {
         BareUnary::Arm(service, method, queues, queue.get());

@@ -1,5 +1,7 @@
 #include "bench/load_connection.h"
 
+#include <errno.h>
+
 #include <chrono>
 #include <climits>
 #include <cstdio>
@@ -12,7 +14,7 @@
 namespace waitq::bench {
 
 void Die(const std::string& what) {
-  std::fprintf(stderr, "service_load: %s\n", what.c_str());
+  std::fprintf(stderr, "%s: %s\n", program_invocation_short_name, what.c_str());
   std::_Exit(1);  // calls that are under way go with the process
 }
 

@@ -1,5 +1,5 @@
-// What the loads of service_load have in common: connections, and the end of a
-// load that cannot go on.
+// What service_load and session_load have in common: connections, and the end
+// of a load that cannot go on.
 
 #ifndef WAITQ_BENCH_LOAD_CONNECTION_H_
 #define WAITQ_BENCH_LOAD_CONNECTION_H_

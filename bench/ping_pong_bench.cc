@@ -10,6 +10,7 @@
 #include <thread>
 
 #include "absl/synchronization/mutex.h"
+#include "bench/threads.h"
 #include "benchmark/benchmark.h"
 #include "core/futex.h"
 #include "core/task.h"
@@ -156,12 +157,14 @@ void BM_PingPong(benchmark::State& state) {
   Contender contender;
   std::atomic<bool> stop{false};
   std::thread pong([&] {
+    const OnProcessor second(1);
     for (;;) {
       contender.Await(1);
       if (stop) return;
       contender.Pass(0);
     }
   });
+  const OnProcessor first(0);
   for (auto _ : state) {
     contender.Pass(1);
     contender.Await(0);

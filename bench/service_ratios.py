@@ -3,20 +3,17 @@
 
 usage: ./bazelw run //bench:service_ratios [-- --short] [-- --json]
 
-The bare server has waitqd's threads, completion queues and arguments and nothing
-behind them: what gRPC itself costs. Rounds on the two alternate; a row shows the
-medians of both, and as its ratio the median of the rounds' ratios, since a round
-of the one and its neighbour of the other see the same machine. Exit 1 if one is
-beyond its bound. --short: fewer, shorter and smaller rounds, for CI. --json: the
-rows as JSON, each with the figures of all rounds, and no table.
+ratios.py says how they are measured. Exit 1 if one is beyond its bound. --short: fewer,
+shorter and smaller rounds, for CI. --json: the rows as JSON, each with the figures of
+all rounds, and no table.
 """
 
 import contextlib
 import json
-import os
-import statistics
 import subprocess
 import sys
+
+import ratios
 
 # A queue of the server, chosen at random, serves all calls of a connection: with
 # many connections no queue gets much more than its share.
@@ -28,103 +25,21 @@ UNARY_RATIO, UNARY_RATIO_SHORT = 0.85, 0.7
 WAKE_RATIO, WAKE_RATIO_SHORT = 1.25, 1.6
 
 
-class Server:
-    """A running server; a context."""
-
-    def __init__(self, target, binary):
-        self.target = target
-        self._process = subprocess.Popen(
-            [binary, "--listen", "127.0.0.1:0"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
-        greeting = self._process.stdout.readline()
-        if " listening on " not in greeting:
-            raise SystemExit(f"{binary} did not start: {greeting!r}")
-        self.address = greeting.split()[-1]
-        self._proc = f"/proc/{self._process.pid}"
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *unused):
-        self._process.kill()
-        self._process.wait()
-
-    def figures(self):
-        """Threads and resident bytes."""
-        with open(f"{self._proc}/status", encoding="ascii") as status:
-            fields = dict(line.split(":", 1) for line in status)
-        return int(fields["Threads"]), int(fields["VmRSS"].split()[0]) * 1024
-
-    def cpu_seconds(self):
-        """What its threads have used so far."""
-        total = 0
-        for thread in os.listdir(f"{self._proc}/task"):
-            with open(f"{self._proc}/task/{thread}/schedstat", encoding="ascii") as file:
-                total += int(file.read().split()[0])
-        return total / 1e9
-
-
-class Loads:
-    """What can be done to a server, with the program that does it."""
-
-    def __init__(self, binary):
-        self._binary = binary
-
-    def _command(self, server, load, options):
-        flags = [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
-        return [self._binary, load, f"--target={server.target}", f"--server={server.address}", *flags]
-
-    def run(self, server, load, **options):
-        command = self._command(server, load, options)
-        run = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, check=True)
-        return json.loads(run.stdout)
+class Loads(ratios.Loads):
+    """And sleepers, at whom others can look."""
 
     def sleepers(self, server, steps, while_asleep):
         """Calls `while_asleep` at each step, then wakes all; the seconds to the last answer."""
         asleep = ",".join(str(step) for step in steps)
-        command = self._command(
-            server, "sleepers", {"asleep": asleep, "connections": SLEEPERS_CONNECTIONS})
-        with subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
-        ) as load:
-            for step in steps:
-                if not load.stdout.readline():
-                    break  # it has said why
-                while_asleep(step)
-                load.stdin.write("\n")
-            last = load.stdout.readline()
-        if load.returncode != 0:
-            raise subprocess.CalledProcessError(load.returncode, command)
-        return json.loads(last)["seconds"]
-
-
-class Rounds:
-    """Figures by what they are and whose, one of each round."""
-
-    def __init__(self):
-        self.all = {}
-
-    def add(self, what, target, figure):
-        self.all.setdefault(what, {}).setdefault(target, []).append(figure)
-
-    def median(self, what, target):
-        return statistics.median(self.all[what][target])
-
-    def ratio(self, what):
-        both = self.all[what]
-        return statistics.median(w / b for w, b in zip(both["waitq"], both["bare"]))
+        options = {"asleep": asleep, "connections": SLEEPERS_CONNECTIONS}
+        return self.steps(server, "sleepers", options, steps, while_asleep)[-1]["seconds"]
 
 
 # --- the jobs -------------------------------------------------------------------
 
 
-def alternately(count):
-    """The order of `count` rounds: neither target is always the first."""
-    for i in range(count):
-        yield ("waitq", "bare") if i % 2 == 0 else ("bare", "waitq")
-
-
 def measure_unary(rounds, loads, servers, count, seconds):
-    for order in alternately(count):
+    for order in ratios.alternately(count):
         for target in order:
             server = servers[target]
             before = server.cpu_seconds()
@@ -137,7 +52,7 @@ def measure_unary(rounds, loads, servers, count, seconds):
 
 def measure_sleepers(rounds, loads, binaries, count, warm_up, few, many):
     """Each in a new server, whose memory nobody has used before."""
-    for order in alternately(count):
+    for order in ratios.alternately(count):
         for target in order:
             measure_new_herd(rounds, loads, target, binaries[target], warm_up, few, many)
 
@@ -146,7 +61,7 @@ def measure_new_herd(rounds, loads, target, binary, warm_up, few, many):
     # Where others take the processors for seconds the server gives up a connection
     # whose client does not answer its pings: then the round says nothing.
     for attempts_left in (2, 1, 0):
-        with Server(target, binary) as server:
+        with ratios.Server(target, binary) as server:
             try:
                 measure_herd(rounds, loads, server, warm_up, few, many)
                 return
@@ -181,7 +96,7 @@ def measure_herd(rounds, loads, server, warm_up, few, many):
 
 
 def measure_streams(rounds, loads, servers, count, seconds, scale):
-    for order in alternately(count):
+    for order in ratios.alternately(count):
         lone = loads.run(servers["bare"], "session", depth=1, seconds=seconds)
         deep = loads.run(servers["bare"], "session", depth=256, seconds=seconds)
         rounds.add("session p50", "bare", lone["p50_us"])
@@ -199,38 +114,8 @@ def measure_streams(rounds, loads, servers, count, seconds, scale):
 # --- the table --------------------------------------------------------------------
 
 
-class Table:
-    def __init__(self, rounds, quiet):
-        self._rounds = rounds
-        self._quiet = quiet
-        self.rows = []
-        self.failed = []
-        self._print(f"{'what':<52} {'waitqd':>14} {'bare':>14} {'ratio':>6}  bound")
-
-    def _print(self, line):
-        if not self._quiet:
-            print(line)
-
-    def row(self, what, key, unit, bound="", good=True, ratio=True):
-        """`key`: of the rounds; `good`: within `bound`, which is text."""
-        medians = {target: self._rounds.median(key, target) for target in self._rounds.all[key]}
-        cells = [
-            f"{medians[target]:,.4g} {unit}" if target in medians else ""
-            for target in ("waitq", "bare")
-        ]
-        ratio = self._rounds.ratio(key) if ratio and len(medians) == 2 else None
-        if not good:
-            self.failed.append(what)
-        self._print(
-            f"{what:<52} {cells[0]:>14} {cells[1]:>14} "
-            f"{'' if ratio is None else f'{ratio:.2f}':>6}  {bound}{'' if good else '   MISSED'}")
-        self.rows.append({
-            "what": what, "unit": unit, "medians": medians, "ratio": ratio, "bound": bound,
-            "good": good, "rounds": self._rounds.all[key]})
-
-
-def print_table(rounds, quiet, short, few, many):
-    table = Table(rounds, quiet)
+def print_table(rounds, few, many, quiet, short):
+    table = ratios.Table(rounds, quiet)
     table.row("a sleeping unary call, memory", "a sleeping call", "KB", f"<= {SLEEPER_KB} KB",
               rounds.median("a sleeping call", "waitq") <= SLEEPER_KB)
     same = all(
@@ -238,13 +123,11 @@ def print_table(rounds, quiet, short, few, many):
                                            rounds.all["threads, few asleep"]["waitq"]))
     table.row("threads, none asleep", "threads, none asleep", "", ratio=False)
     table.row(f"threads, {few:,} asleep", "threads, few asleep", "", "the same", same, ratio=False)
-    bound = UNARY_RATIO_SHORT if short else UNARY_RATIO
-    table.row("unary calls, 64 in flight (WakeUp: echo)", "unary calls", "/s", f">= {bound}",
-              rounds.ratio("unary calls") >= bound)
+    table.ratio_row("unary calls, 64 in flight (WakeUp: echo)", "unary calls", "/s",
+                    at_least=UNARY_RATIO_SHORT if short else UNARY_RATIO)
     table.row("  the server's processor time, each", "server's processor time", "us")
-    bound = WAKE_RATIO_SHORT if short else WAKE_RATIO
-    table.row(f"{many:,} woken at once, to the last answer", "all woken", "s",
-              f"<= {bound}", rounds.ratio("all woken") <= bound)
+    table.ratio_row(f"{many:,} woken at once, to the last answer", "all woken", "s",
+                    at_most=WAKE_RATIO_SHORT if short else WAKE_RATIO)
     table.row("  the server's processor time, each", "processor time of a wake", "us")
     table.row("session, round trip, p50", "session p50", "us")
     table.row("session, round trip, p99", "session p99", "us")
@@ -255,11 +138,11 @@ def print_table(rounds, quiet, short, few, many):
 
 
 def measure(binaries, loads, short):
-    rounds = Rounds()
+    rounds = ratios.Rounds()
     few, many = (2_000, 20_000) if short else (10_000, 100_000)
     with contextlib.ExitStack() as stack:
         servers = {
-            target: stack.enter_context(Server(target, binary))
+            target: stack.enter_context(ratios.Server(target, binary))
             for target, binary in binaries.items()
         }
         measure_unary(rounds, loads, servers, 10 if short else 40, 0.4 if short else 0.5)
@@ -273,17 +156,11 @@ def main():
     short, as_json = "--short" in sys.argv, "--json" in sys.argv
     waitqd, bare_server, service_load = [a for a in sys.argv[1:] if not a.startswith("--")]
     binaries, loads = {"waitq": waitqd, "bare": bare_server}, Loads(service_load)
-    # A short run on a machine with other work may miss by chance, not twice.
-    for _ in range(2 if short else 1):
-        rounds, few, many = measure(binaries, loads, short)
-        table = print_table(rounds, as_json, short, few, many)
-        if not as_json:
-            print(f"missed: {len(table.failed)}" if table.failed else "all within their bounds")
-        if not table.failed:
-            break
-    if as_json:
-        print(json.dumps(table.rows, indent=1))
-    return 1 if table.failed else 0
+
+    def measured():
+        return print_table(*measure(binaries, loads, short), as_json, short)
+
+    return ratios.report(measured, short, as_json)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@
 
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
+#include "bench/threads.h"
 #include "benchmark/benchmark.h"
 #include "core/clock.h"
 #include "core/mutex.h"
@@ -21,6 +22,7 @@ struct IdleTimer : Timer {
 };
 
 void BM_LockAndUnlock(benchmark::State& state) {
+  BeMultiThreaded();
   Mutex mu;
   for (auto _ : state) {
     mu.Lock();
@@ -33,6 +35,7 @@ BENCHMARK(BM_LockAndUnlock);
 // Deadlines within the next ten minutes, at random, as timeouts of remote
 // calls.
 void BM_ArmAndCancel(benchmark::State& state) {
+  BeMultiThreaded();
   Timers timers(&Clock::Real());
   const absl::Time now = Clock::Real().Now() + absl::Hours(1);
   std::mt19937_64 random(1);

@@ -7,6 +7,7 @@
 #include <random>
 #include <vector>
 
+#include "bench/threads.h"
 #include "benchmark/benchmark.h"
 #include "core/mutex.h"
 #include "core/wait_queue.h"
@@ -17,6 +18,7 @@ namespace {
 // --- Of nobody ---------------------------------------------------------------
 
 void BM_LockAndUnlock(benchmark::State& state) {
+  BeMultiThreaded();
   Mutex mu;
   for (auto _ : state) {
     mu.Lock();
@@ -27,6 +29,7 @@ void BM_LockAndUnlock(benchmark::State& state) {
 BENCHMARK(BM_LockAndUnlock);
 
 void BM_WakeUpOfNobody(benchmark::State& state) {
+  BeMultiThreaded();
   WaitQueue queue;
   for (auto _ : state) benchmark::DoNotOptimize(queue.WakeUp());
 }
@@ -43,6 +46,7 @@ void BM_FenceAndLoad(benchmark::State& state) {
 BENCHMARK(BM_FenceAndLoad);
 
 void BM_HasSleeperThenWakeUpOfNobody(benchmark::State& state) {
+  BeMultiThreaded();
   WaitQueue queue;
   benchmark::DoNotOptimize(&queue);
   for (auto _ : state) {
@@ -103,6 +107,7 @@ class Sleepers {
 // comes, so that with many each is cold. Touching the same ones in the same
 // order shows what of it is the machine's memory.
 void BM_WakeUpOneOf(benchmark::State& state) {
+  BeMultiThreaded();
   Sleepers sleepers(static_cast<size_t>(state.range(0)), kAsMade);
   sleepers.PutAllToSleep();
   size_t next = 0;
@@ -147,6 +152,7 @@ BENCHMARK(BM_WalkAndTouch)
     ->Unit(benchmark::kMillisecond);
 
 void BM_WakeUpAll(benchmark::State& state) {
+  BeMultiThreaded();
   Sleepers sleepers(static_cast<size_t>(state.range(0)),
                     static_cast<Order>(state.range(1)));
   for (auto _ : state) {
