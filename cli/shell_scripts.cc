@@ -41,7 +41,7 @@ _@PROGRAM@() {
   for line in ${(f)answer}; do
     candidates+=("${${line%%$'\t'*}//:/\\:}:${line#*$'\t'}")
   done
-  _describe -o @PROGRAM@ candidates
+  _describe @PROGRAM@ candidates
 }
 if [[ $funcstack[1] == _@PROGRAM@ ]]; then
   _@PROGRAM@ "$@"

@@ -39,7 +39,8 @@ class CompletionTest : public testing::Test {
   std::string ValueFor(const std::vector<std::string>& words) {
     const Completion completion = Complete(app_, words);
     if (completion.value == nullptr) return "";
-    return completion.value->get_name(/*positional=*/true);
+    const bool positional = completion.value->get_positional();
+    return completion.value->get_name(positional);
   }
 
   std::string server_, text_;

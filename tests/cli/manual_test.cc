@@ -16,6 +16,7 @@ using ::testing::Not;
 TEST(ManualTest, SaysWhatTheCommandLineSaysOfItself) {
   std::string server = "here:1", name;
   std::vector<std::string> words;
+  bool quiet = false;
   CLI::App app("Does things.", "program");
   app.add_option("--server", server, "Where it is")
       ->type_name("ADDR")
@@ -25,7 +26,7 @@ TEST(ManualTest, SaysWhatTheCommandLineSaysOfItself) {
   CLI::App* run = app.add_subcommand("run", "Run it");
   run->add_option("NAME", name, "Its name")->required();
   run->add_option("CMD", words, "What to run");
-  run->add_flag("-q,--quiet", "Say nothing");
+  run->add_flag("-q,--quiet", quiet, "Say nothing");
   app.add_subcommand("secret", "Not for people")->group("");
 
   EXPECT_THAT(
