@@ -134,6 +134,13 @@ Plan PlanPoll(const std::string& name, const PollOptions& options) {
   request.set_name(name);
   request.set_in(options.in);
   request.set_out(options.out);
+  if (options.known.has_value()) {
+    v1::Readiness& known = *request.mutable_known();
+    known.set_in(options.known->in);
+    known.set_out(options.known->out);
+    known.set_hup(options.known->hup);
+    known.set_err(options.known->err);
+  }
   SetSleep(options, request);
   return plan;
 }

@@ -312,9 +312,23 @@ struct WriteResult {
   std::optional<Timing> timing = {};
 };
 
+// What can be done with a pipe.
+struct Readiness {
+  bool in = false;   // a byte, or a packet, is unread
+  bool out = false;  // a write of up to the atomic size would not sleep
+  bool hup = false;  // writers have been there, and none is
+  bool err = false;  // the last reader has left
+
+  bool any() const { return in || out || hup || err; }
+  bool operator==(const Readiness&) const = default;
+};
+
 struct PollOptions {
   bool in = false;   // a byte, or a packet, is unread
   bool out = false;  // a write of up to the atomic size would not sleep
+  // Sleeps until what there is, of what is asked for, is something else than
+  // this, be it nothing. Absent: until there is something.
+  std::optional<Readiness> known = {};
   std::optional<absl::Duration> timeout = {};
   bool nonblock = false;
   Sleep sleep = Sleep::kInterruptible;

@@ -187,7 +187,8 @@ bool PipeObject::TryPollLocked(PollOperation& op, DoneList& done) {
   PipeEvents events = EventsLocked();
   events.in = events.in && op.in_;
   events.out = events.out && op.out_;
-  if (!events.in && !events.out && !events.hup && !events.err) return false;
+  // (Nothing is what everybody knows who has not been told of anything.)
+  if (events == op.known_.value_or(PipeEvents())) return false;
   op.events_ = events;
   FinishLocked(op, Ending::kDone, done);
   return true;
@@ -368,17 +369,32 @@ void PipeObject::AcceptLocked(WriteOperation& op, uint64_t n) {
 // --- Handles -----------------------------------------------------------------
 
 std::unique_ptr<PipeReader> PipeObject::OpenReader() {
-  MutexLock lock(&mu_);
-  if (RemovedLocked()) return nullptr;
-  return std::make_unique<PipeReader>(Ref<PipeObject>(this),
-                                      ends_.OpenReader());
+  DoneList done;
+  std::unique_ptr<PipeReader> reader;
+  {
+    MutexLock lock(&mu_);
+    if (RemovedLocked()) return nullptr;
+    reader =
+        std::make_unique<PipeReader>(Ref<PipeObject>(this), ends_.OpenReader());
+    // Who knows that the last reader has left is told that there is one.
+    if (!pollers_.empty()) ServeLocked(done);
+  }
+  DeliverAll(std::move(done));
+  return reader;
 }
 
 std::unique_ptr<PipeWriter> PipeObject::OpenWriter() {
-  MutexLock lock(&mu_);
-  if (RemovedLocked()) return nullptr;
-  return std::make_unique<PipeWriter>(Ref<PipeObject>(this),
-                                      ends_.OpenWriter());
+  DoneList done;
+  std::unique_ptr<PipeWriter> writer;
+  {
+    MutexLock lock(&mu_);
+    if (RemovedLocked()) return nullptr;
+    writer =
+        std::make_unique<PipeWriter>(Ref<PipeObject>(this), ends_.OpenWriter());
+    if (!pollers_.empty()) ServeLocked(done);
+  }
+  DeliverAll(std::move(done));
+  return writer;
 }
 
 void PipeObject::Close(std::unique_ptr<PipeReader> /*reader*/) {

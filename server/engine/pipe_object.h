@@ -96,6 +96,8 @@ struct PipeEvents {
   bool out = false;  // a write of up to atomic_max_bytes would not sleep
   bool hup = false;  // writers have been there, and none is
   bool err = false;  // the last reader has left: a write would be EPIPE
+
+  bool operator==(const PipeEvents&) const = default;
 };
 
 // Base of what stands in a pipe's lines.
@@ -220,8 +222,8 @@ class WriteOperation final : public PipeOperation,
   uint64_t offset_ = 0;
 };
 
-// Sleeps until one of the events is there that it asks for; `hup` and `err` are
-// always asked for.
+// Sleeps until one of the events is there that it asks for, or until they are
+// others than its caller knows; `hup` and `err` are always asked for.
 class PollOperation final : public PipeOperation {
  public:
   PollOperation(bool in, bool out, Home* home, Caller* caller,
@@ -230,6 +232,9 @@ class PollOperation final : public PipeOperation {
                       std::move(caller_info)),
         in_(in),
         out_(out) {}
+
+  // Before its start: its caller knows of these.
+  void SetKnown(const PipeEvents& known) { known_ = known; }
 
   // After its end: those of the events that were there.
   const PipeEvents& events() const { return events_; }
@@ -244,6 +249,7 @@ class PollOperation final : public PipeOperation {
 
   const bool in_;
   const bool out_;
+  std::optional<PipeEvents> known_;
   PipeEvents events_;
 };
 

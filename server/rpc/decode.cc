@@ -155,6 +155,20 @@ v1::PipeProfile EncodeProfile(engine::PipeProfile profile) {
   return v1::PIPE_PROFILE_UNSPECIFIED;
 }
 
+engine::PipeEvents Decode(const v1::Readiness& message) {
+  return {.in = message.in(),
+          .out = message.out(),
+          .hup = message.hup(),
+          .err = message.err()};
+}
+
+void Encode(const engine::PipeEvents& events, v1::Readiness& message) {
+  message.set_in(events.in);
+  message.set_out(events.out);
+  message.set_hup(events.hup);
+  message.set_err(events.err);
+}
+
 absl::Status DecodeSleepState(v1::Sleep sleep, MaySleepOn may_sleep_on,
                               TaskState& state) {
   switch (sleep) {

@@ -31,6 +31,9 @@ absl::Status Decode(const v1::Undo& message, const engine::Action& then,
 absl::Status Decode(const v1::PipeOptions& message,
                     engine::PipeOptionsRequest& options);
 
+engine::PipeEvents Decode(const v1::Readiness& message);
+void Encode(const engine::PipeEvents& events, v1::Readiness& message);
+
 // Whether a call may be uninterruptible: one that takes would take for nobody.
 enum class MaySleepOn { kNo, kYes };
 

@@ -11,6 +11,7 @@
 #include "absl/strings/string_view.h"
 #include "server/engine/error.h"
 #include "server/rpc/decode.h"
+#include "server/rpc/poll_stream.h"
 #include "server/rpc/read_stream.h"
 #include "server/rpc/services.h"
 #include "server/rpc/status_map.h"
@@ -134,6 +135,7 @@ void Poll(Invocation& call, const v1::PollRequest& request) {
   auto op = engine::MakeRef<engine::PollOperation>(request.in(), request.out(),
                                                    call.home(), call.caller(),
                                                    std::move(caller));
+  if (request.has_known()) op->SetKnown(Decode(request.known()));
   call.Sleep(op,
              [&] { return call.engine().Poll(request.name(), op, options); });
 }
@@ -163,7 +165,9 @@ ServiceMethods PipesMethods() {
            Unary<v1::PollRequest, &Poll, &AnswerPoll>("Poll"),
            Unary<v1::AcceptRequest, &Accept>("Accept"),
            Unary<v1::ReleaseRequest, &Release>("Release")},
-          {{"ReadStream", &MakeReadStream}, {"WriteStream", &MakeWriteStream}}};
+          {{"ReadStream", &MakeReadStream},
+           {"WriteStream", &MakeWriteStream},
+           {"PollStream", &MakePollStream}}};
 }
 
 }  // namespace waitq::rpc

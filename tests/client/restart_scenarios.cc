@@ -8,9 +8,11 @@
 
 #include "absl/synchronization/mutex.h"
 #include "client/error.h"
+#include "client/poller.h"
 #include "gtest/gtest.h"
 #include "tests/client/scenario_call.h"
 #include "tests/client/scenarios.h"
+#include "tests/support/wait_until.h"
 
 namespace waitq::test {
 namespace {
@@ -176,6 +178,23 @@ void WithoutAServerACallWaitsForTheSessionAndThenIsRefused(Scene& scene) {
   EXPECT_EQ(client->Store(flag, 3)->value_before, 0);
 }
 
+void APollerAsksTheNextServerAnew(Scene& scene) {
+  const std::string pipe = scene.Name("pipe");
+  auto poller = Poller::Create(&scene.a);
+  ASSERT_TRUE(poller.ok()) << poller.status();
+  EXPECT_TRUE(scene.b.Write(pipe, "x").ok());
+  (*poller)->Watch(pipe, {.in = true});
+  WaitUntil([&] { return !(*poller)->Take().empty(); });
+  Restart(scene);
+  // What was there is gone, and is not given any more.
+  WaitUntil([&] { return (*poller)->Take().empty(); });
+  scene.AwaitAsleep(pipe, 1);
+  WaitUntil([&] { return scene.b.Write(pipe, "y").ok(); });
+  WaitUntil([&] { return !(*poller)->Take().empty(); });
+  EXPECT_TRUE((*poller)->Take()[0].status.ok());
+  EXPECT_EQ(scene.b.Read(pipe)->data.substr(0, 1), "y");
+}
+
 }  // namespace
 
 #define SCENARIO(claim) \
@@ -183,6 +202,7 @@ void WithoutAServerACallWaitsForTheSessionAndThenIsRefused(Scene& scene) {
 
 const std::vector<Scenario>& RestartScenarios() {
   static const auto* const scenarios = new std::vector<Scenario>{
+      SCENARIO(APollerAsksTheNextServerAnew),
       SCENARIO(EveryCallThatSleptIsTold),
       SCENARIO(HandlesEndAndMayBeOpenedAnew),
       SCENARIO(NothingIsDoneTwice),

@@ -13,6 +13,7 @@ const std::vector<Scenario>& WaitScenarios();  // wait queues, completions
 const std::vector<Scenario>& PipeScenarios();
 const std::vector<Scenario>& ObjectScenarios();  // and calls as such
 const std::vector<Scenario>& KitScenarios();     // locks and their like
+const std::vector<Scenario>& PollerScenarios();
 
 }  // namespace waitq::test
 

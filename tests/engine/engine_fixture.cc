@@ -119,6 +119,15 @@ PollCall& EngineTest::Poll(absl::string_view name, bool in, bool out,
   return call;
 }
 
+PollCall& EngineTest::PollBeyond(absl::string_view name, bool in, bool out,
+                                 const PipeEvents& known) {
+  PollCall& call = NewCall<PollOperation>();
+  call.op = MakeRef<PollOperation>(in, out, &home_, &call, TestCaller());
+  call.op->SetKnown(known);
+  call.started = Check(engine_->Poll(name, call.op, {}));
+  return call;
+}
+
 ReadCall& EngineTest::Read(PipeReader& reader, ReadSize size,
                            const SleepOptions& sleep) {
   ReadCall& call = NewCall<ReadOperation>();

@@ -58,6 +58,9 @@ class EngineTest : public testing::Test {
                  const SleepOptions& sleep = {});
   PollCall& Poll(absl::string_view name, bool in, bool out,
                  const SleepOptions& sleep = {});
+  // Until it is something else than `known`.
+  PollCall& PollBeyond(absl::string_view name, bool in, bool out,
+                       const PipeEvents& known);
   ReadCall& Read(PipeReader& reader, ReadSize size,
                  const SleepOptions& sleep = {});
   WriteCall& Write(absl::string_view name, absl::string_view data,

@@ -1,5 +1,6 @@
 // Pipes of packets, the profiles, reads with a least size, and polling.
 
+#include <functional>
 #include <string>
 
 #include "absl/status/status.h"
@@ -337,6 +338,38 @@ TEST_F(PipeProfilesTest, HupAndErrAreAlwaysAskedFor) {
   Close(OpenReader("q"));
   EXPECT_EQ(EndingOf(err), Ending::kDone);
   EXPECT_TRUE(err->events().err);
+}
+
+// Each line: what happens, and what a poll that knew what was before it is
+// told. Guards `known_`, and the walks of OpenReader() and OpenWriter().
+TEST_F(PipeProfilesTest, WhoKnowsWhatIsThereIsToldWhenItIsSomethingElse) {
+  MakePipe("p", 4);
+  PipeEvents known = {.out = true};
+  const auto expect = [&](const PipeEvents& next,
+                          const std::function<void()>& happens) {
+    PollCall& call = PollBeyond("p", true, true, known);
+    EXPECT_TRUE(Asleep(call));
+    happens();
+    EXPECT_EQ(EndingOf(call), Ending::kDone);
+    EXPECT_EQ(call->events(), next);
+    known = next;
+  };
+  expect({.in = true, .out = false}, [&] { WriteNow("p", "abcd"); });
+  expect({.out = true}, [&] { ReadNow("p"); });
+  PipeWriter* writer = &OpenWriter("p");
+  expect({.out = true, .hup = true}, [&] { Close(*writer); });
+  expect({.out = true}, [&] { writer = &OpenWriter("p"); });
+  PipeReader* reader = &OpenReader("p");
+  expect({.out = true, .err = true}, [&] { Close(*reader); });
+  expect({.out = true}, [&] { reader = &OpenReader("p"); });
+  Close(*writer);
+  Close(*reader);
+}
+
+TEST_F(PipeProfilesTest, WhoKnowsSomethingElseThanWhatIsThereIsToldAtOnce) {
+  PollCall& call = PollBeyond("p", true, false, {.in = true});
+  EXPECT_EQ(EndingOf(call), Ending::kDone);
+  EXPECT_EQ(call->events(), PipeEvents());
 }
 
 TEST_F(PipeProfilesTest, APollTimesOutWithNothing) {

@@ -1167,6 +1167,40 @@ group('Poll', [], {
   },
 });
 
+// What is told next of that name.
+async function told(stream, id) {
+  for (;;) {
+    for (const change of (await stream.read()).changes) {
+      if (change.id === String(id)) return change;
+    }
+  }
+}
+
+group('PollStream', [], {
+  async 'what is there and what has changed'(t) {
+    const stream = t.client.pipes.PollStream();
+    stream.send({watch: [{id: 7, name: t.name, in: true}]});
+    equal((await told(stream, 7)).ready.in, false);
+    for (let i = 0; i < 3; ++i) {
+      await t.write('x');
+      equal((await told(stream, 7)).ready.in, true);
+      equal(`${(await t.read()).data}`, 'x');
+      equal((await told(stream, 7)).ready.in, false);
+    }
+    await t.remove();
+    equal((await told(stream, 7)).error, 'EIDRM');
+    stream.cancel();
+  },
+
+  async 'a poll that knows what is there'(t) {
+    await t.write('x');
+    const sleeper = t.poll({in: true, known: {in: true}});
+    await t.client.awaitSleepers(t.name, 1);
+    await t.read();
+    equal((await sleeper).in, false);
+  },
+});
+
 // --- objects and tasks -------------------------------------------------------
 
 // Every page of a listing.

@@ -1173,6 +1173,56 @@ class Poll(Case):
         self.assertTrue(self.poll().err)
 
 
+class PollStream(Case):
+
+    def watching(self, *names):
+        stream = Stream(self.client.pipes.PollStream,
+                        pipes_pb2.PollStreamRequest(watch=[
+                            pipes_pb2.PollStreamRequest.Watch(
+                                id=i, name=name, **{"in": True})
+                            for i, name in enumerate(names)]))
+        self.addCleanup(stream.cancel)
+        return stream
+
+    def told(self, stream, id_):
+        """What is told next of that name."""
+        while True:
+            for change in stream.read().changes:
+                if change.id == id_:
+                    return change
+
+    def test_what_is_there_and_what_has_changed(self):
+        stream = self.watching(self.name)
+        self.assertFalse(getattr(self.told(stream, 0).ready, "in"))
+        for _ in range(3):
+            self.write(b"x")
+            self.assertTrue(getattr(self.told(stream, 0).ready, "in"))
+            self.assertEqual(self.read().data, b"x")
+            self.assertFalse(getattr(self.told(stream, 0).ready, "in"))
+
+    def test_one_of_many_names(self):
+        names = [f"{self.name}/{i}" for i in range(500)]
+        stream = self.watching(*names)
+        told = set()
+        while len(told) < len(names):
+            told |= {change.id for change in stream.read().changes}
+        self.client.pipes.Write(write_request(names[321], b"x"))
+        change = self.told(stream, 321)
+        self.assertTrue(getattr(change.ready, "in"))
+        self.client.objects.Remove(
+            objects_pb2.RemoveRequest(name=names[321], force=True))
+        self.assertEqual(self.told(stream, 321).error, "EIDRM")
+
+    def test_a_poll_that_knows_what_is_there(self):
+        self.write(b"x")
+        known = pipes_pb2.Readiness(**{"in": True})
+        sleeper = self.client.pipes.Poll.future(pipes_pb2.PollRequest(
+            name=self.name, known=known, **{"in": True}))
+        self.client.await_sleepers(self.name, 1)
+        self.read()
+        self.assertFalse(getattr(sleeper.result(), "in"))
+
+
 # --- objects and tasks -------------------------------------------------------
 
 
@@ -1551,7 +1601,7 @@ class EveryMethod(unittest.TestCase):
 
 def main():
     shared = [WaitQueues, Time, Cancel, Connection, Errors, Limits, Completions,
-              Pipes, Streams, Poll, Objects, Tasks, Sessions, Drain]
+              Pipes, Streams, Poll, PollStream, Objects, Tasks, Sessions, Drain]
     load = unittest.defaultTestLoader.loadTestsFromTestCase
     suite = unittest.TestSuite()
     for case in shared:

@@ -355,6 +355,24 @@ class ReadStream
   }
 };
 
+class PollStream
+    : public Stream<v1::PollStreamRequest, v1::PollStreamResponse> {
+ public:
+  explicit PollStream(Client& client)
+      : Stream(client, &v1::Pipes::Stub::PollStream) {}
+
+  // Reads on until `id` was told of.
+  v1::PollStreamResponse::Change NextOf(uint64_t id) {
+    while (const auto response = Next()) {
+      for (const auto& change : response->changes()) {
+        if (change.id() == id) return change;
+      }
+    }
+    ADD_FAILURE() << "the call is over: " << Finish().error_message();
+    return {};
+  }
+};
+
 class WriteStream
     : public Stream<v1::WriteStreamRequest, v1::WriteStreamResponse> {
  public:

@@ -251,6 +251,16 @@ const FieldDescriptor* HostileRequests::Choose(const OneofDescriptor& oneof,
 void HostileRequests::FillField(Message& message, const FieldDescriptor& field,
                                 bool tame) {
   const auto& reflection = *message.GetReflection();
+  if (field.is_repeated()) {  // but for frames, only of PollStream
+    for (int64_t n = random_.Log(3); n > 0; --n) {
+      if (field.cpp_type() == FieldDescriptor::CPPTYPE_MESSAGE) {
+        Fill(*reflection.AddMessage(&message, &field), tame);
+      } else {
+        reflection.AddUInt64(&message, &field, Unsigned(field, tame));
+      }
+    }
+    return;
+  }
   switch (field.cpp_type()) {
     case FieldDescriptor::CPPTYPE_BOOL:
       return reflection.SetBool(&message, &field, random_.OneIn(2));

@@ -93,6 +93,7 @@ const std::map<std::string, std::set<std::string>> kReasons = [] {
       {"waitq.v1.Pipes.ReadStream", with({"EEXIST"}, true)},
       {"waitq.v1.Pipes.WriteStream", with({"EEXIST", "EPIPE"}, true)},
       {"waitq.v1.Pipes.Poll", with({}, true)},
+      {"waitq.v1.Pipes.PollStream", {"EINVAL", "EMSGSIZE", "ECANCELED"}},
       {"waitq.v1.Pipes.Accept", with({"ENOENT", "ESTALE"})},
       {"waitq.v1.Pipes.Release", with({"ENOENT", "ESTALE"})},
       {"waitq.v1.Objects.Create", with({"EEXIST"})},
@@ -291,7 +292,8 @@ ByteCall RandomCall(HostileRequests& requests) {
   // A session has more to say than what is ready when its client has closed.
   call.closes =
       call.method->name() == "Attach" ? random.OneIn(4) : !random.OneIn(8);
-  call.cancels = random.OneIn(16);
+  // (What only polls goes on until it is.)
+  call.cancels = call.method->name() == "PollStream" || random.OneIn(16);
   // Less than 20 ms: it is never handed anything; more: hardly ever.
   if (random.OneIn(16)) {
     call.deadline = absl::Milliseconds(random.Between(0, 40));

@@ -240,9 +240,9 @@ TEST_F(WireManualTest, EveryFieldOfARequestIsExplained) {
 TEST_F(WireManualTest, EveryMethodIsCalledInCpp) {
   std::string tests;
   for (const char* file :
-       {"bad_request_test.cc", "read_stream_test.cc", "repeated_call_test.cc",
-        "services_test.cc", "session_call_test.cc", "sleep_end_test.cc",
-        "write_stream_test.cc"}) {
+       {"bad_request_test.cc", "poll_stream_test.cc", "read_stream_test.cc",
+        "repeated_call_test.cc", "services_test.cc", "session_call_test.cc",
+        "sleep_end_test.cc", "write_stream_test.cc"}) {
     tests += ContentsOf(absl::StrCat("tests/server/", file));
   }
   ForEachMethod([&](const MethodDescriptor& method) {
