@@ -81,6 +81,12 @@ absl::StatusOr<BarrierResult> Barrier::WaitFor(Grant grant, int64_t threshold,
     if (passed->value_after == kBroken) return BrokenError();
     return result;
   }
+  // With the barrier the arrival is gone, and there may be a new one of that
+  // name by now, at which it never was.
+  if (ErrorReason(passed.status()) == "EIDRM") {
+    grant.Keep();
+    return passed.status();
+  }
   // He goes, and has not come; unless the last one comes at this moment: who
   // takes the arrival back sees that.
   const bool lost = !grant.is_held();

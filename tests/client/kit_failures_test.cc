@@ -110,6 +110,27 @@ TEST_F(KitFailuresTest, WhoIsToldThatItIsBrokenDoesNotBreakItAgain) {
   EXPECT_EQ(kept.update().add(), 0);
 }
 
+// Guards the look for EIDRM in Barrier::WaitFor(): the next barrier of that
+// name would have one party too few.
+TEST_F(KitFailuresTest, WhoCountsAtARemovedBarrierTakesNothingBackFromTheNext) {
+  absl::StatusOr<BarrierResult> result;
+  std::thread party(
+      [&] { result = Barrier(&client(), "b", 2, OnDeath::kCount).Arrive(); });
+  server_.AwaitOperation(1);
+  server_.Answer(1, ResultFromText("get { value: 0 }"));
+  server_.AwaitOperation(2);
+  server_.Answer(2, ResultFromText("wait { outcome: OUTCOME_DONE "
+                                   "value_after: 1 generation: 7 }"));
+  server_.AwaitOperation(3);
+  server_.Answer(3, test::Failure(absl::StatusCode::kAborted, "EIDRM"));
+  party.join();
+  EXPECT_EQ(ErrorReason(result.status()), "EIDRM");
+  const auto kept = server_.AwaitOperation(4).wake_up();
+  EXPECT_EQ(kept.grant(), 7u) << "it is a wake-up of the grant, and no wait";
+  server_.Settle();
+  EXPECT_EQ(server_.operations(), 4u);
+}
+
 // Guards Grant::GiveBack(): the grant is nobody's any more when it is called.
 TEST_F(KitFailuresTest, WhoIsStoppedOrMayNotWaitGivesItBackAllTheSame) {
   for (const bool in_callback : {false, true}) {

@@ -167,6 +167,11 @@ class BarrierSteps:
                 raise errors.broken_barrier(self._name).error()
             holding.keep()
             return result
+        if failure is not None and failure.reason == "EIDRM":
+            # With the barrier the arrival is gone, and there may be a new one
+            # of that name by now, at which it never was.
+            holding.keep()
+            raise failure
         # He goes, and has not come; unless the last one comes at this moment:
         # who takes the arrival back sees that.
         lost = not holding.is_held

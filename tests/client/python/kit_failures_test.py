@@ -169,6 +169,13 @@ class KitFailures(unittest.TestCase):
         self.assertEqual((kept.grant, kept.update.WhichOneof("change"),
                           kept.update.add), (7, "add", 0))
 
+    def test_who_counts_at_a_removed_barrier_takes_nothing_back_from_the_next(self):
+        party = self.arrive(OnDeath.COUNT)
+        self.server.answer(3, 'failure { code: 10 reason: "EIDRM" }')
+        self.assertEqual(error_of(party.result).reason, "EIDRM")
+        kept = self.server.await_operation(4)
+        self.assertEqual(kept.wake_up.grant, 7)
+
     # --- The rest of Grant ----------------------------------------------------
 
     def test_a_block_whose_grant_was_lost_says_so_at_its_end(self):
