@@ -40,31 +40,17 @@ absl::StatusOr<OpenedPipe> OpenPipe(SessionMachine& machine,
   return opened;
 }
 
-namespace {
-
-void SubmitClose(SessionMachine* machine, const OpenedPipe& pipe, bool broken,
-                 bool again) {
+void ClosePipe(SessionMachine& machine, const OpenedPipe& pipe, bool broken) {
   v1::Operation operation;
   operation.mutable_close()->set_handle(pipe.handle);
   operation.mutable_close()->set_broken(broken);
-  machine->Submit(
-      {.operation = std::move(operation),
-       .done =
-           [=](const absl::Status& status, v1::Result*, SessionReceipt) {
-             // It has come with the word that its handle's call is to end, and
-             // went before it: by now that has ended.
-             if (again && ErrorReason(status) == "EBUSY") {
-               SubmitClose(machine, pipe, broken, /*again=*/false);
-             }
-             return true;
-           },
-       .session = pipe.session});
-}
-
-}  // namespace
-
-void ClosePipe(SessionMachine& machine, const OpenedPipe& pipe, bool broken) {
-  SubmitClose(&machine, pipe, broken, /*again=*/true);
+  // It comes with the word that its handle's call is to end, and goes before
+  // it; and one that is uninterruptible runs on.
+  operation.mutable_close()->set_when_idle(true);
+  machine.Submit({.operation = std::move(operation),
+                  .done = [](const absl::Status&, v1::Result*,
+                             SessionReceipt) { return true; },
+                  .session = pipe.session});
 }
 
 }  // namespace waitq

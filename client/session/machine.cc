@@ -448,8 +448,11 @@ bool SessionMachine::AnythingToSendLocked() const {
 
 void SessionMachine::SendLocked(Later& later) {
   if (state_ != State::kConnecting && state_ != State::kAttached) return;
-  // What the callbacks of this thread submit goes out after them, together.
-  if (writing_ || IsTelling() || later.write || !AnythingToSendLocked()) {
+  // What the callbacks of this thread submit goes out after them, together. But
+  // who connects says the hello: another thread's would come before there is a
+  // connection, and be lost.
+  if (writing_ || (IsTelling() && !later.connect) || later.write ||
+      !AnythingToSendLocked()) {
     return;
   }
   writing_ = true;
@@ -557,7 +560,7 @@ void SessionMachine::OnMessage(uint64_t connection,
     }
     AdmitWaitingLocked();
     // Before the callbacks only what nobody of them can add to.
-    if (later.tellings.empty()) SendLocked(later);
+    if (later.tellings.empty() || later.connect) SendLocked(later);
     ArmLocked(later);
   }
   Do(std::move(later));

@@ -147,27 +147,35 @@ absl::StatusOr<Started> Engine::Wait(absl::string_view name,
   return Start([&] { return FindOrMake<CompletionObject>(name); }, op, options);
 }
 
+absl::Status Engine::CheckServes(const PipeObject& pipe,
+                                 const ReadOperation& op) {
+  if (op.holds() && !op.until_taken() &&
+      pipe.options().profile == PipeProfile::kScull) {
+    return MakeError(EINVAL,
+                     absl::StrCat(pipe.name(), ": a scull pipe knows no holds"),
+                     {{"object", pipe.name()}});
+  }
+  if (!pipe.CanEverServe(op)) {
+    return MakeError(EINVAL,
+                     absl::StrCat(pipe.name(),
+                                  ": min_bytes is more than this pipe ever "
+                                  "gives"),
+                     {{"object", pipe.name()}, {"limit", "capacity"}});
+  }
+  return absl::OkStatus();
+}
+
 absl::StatusOr<Started> Engine::Read(absl::string_view name,
                                      Ref<ReadOperation> op,
                                      const SleepOptions& options,
                                      const PipeOptionsRequest& request) {
   const auto find = [&]() -> absl::StatusOr<Ref<PipeObject>> {
     auto pipe = FindOrMakePipe(name, request);
-    if (pipe.ok() && op->holds() && !op->until_taken() &&
-        (*pipe)->options().profile == PipeProfile::kScull) {
-      (*pipe)->NoteIdle();  // it may have been made for this
-      return MakeError(EINVAL,
-                       absl::StrCat(name, ": a scull pipe knows no holds"),
-                       {{"object", std::string(name)}});
-    }
-    if (pipe.ok() && !(*pipe)->CanEverServe(*op)) {
-      (*pipe)->NoteIdle();
-      return MakeError(
-          EINVAL,
-          absl::StrCat(name, ": min_bytes is more than this pipe ever gives"),
-          {{"object", std::string(name)}, {"limit", "capacity"}});
-    }
-    return pipe;
+    if (!pipe.ok()) return pipe;
+    const absl::Status served = CheckServes(**pipe, *op);
+    if (served.ok()) return pipe;
+    (*pipe)->NoteIdle();  // it may have been made for this
+    return served;
   };
   return Start(find, op, options);
 }
@@ -200,7 +208,12 @@ Started Engine::Write(PipeWriter& writer, Ref<WriteOperation> op,
 absl::StatusOr<WakeResult> Engine::WakeUp(absl::string_view name,
                                           const WakeOptions& options) {
   for (;;) {
-    auto queue = FindOrMake<WaitQueueObject>(name);
+    // Who gives back a grant makes no object that never had one.
+    auto queue = options.grant == 0 ? FindOrMake<WaitQueueObject>(name)
+                                    : Find<WaitQueueObject>(name);
+    if (absl::IsNotFound(queue.status())) {
+      return NoSuchGrant(std::string(name), options.grant);
+    }
     if (!queue.ok()) return queue.status();
     WakeResult result;
     const absl::Status status = (*queue)->WakeUp(options, result);

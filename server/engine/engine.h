@@ -118,7 +118,11 @@ class Engine {
                                 const PipeOptionsRequest& pipe = {});
   absl::StatusOr<Started> Poll(absl::string_view name, Ref<PollOperation> op,
                                const SleepOptions& options);
-  // Of the pipe of an open handle: `op` was made with it.
+  // Whether the pipe may come to what the read asks for: EINVAL if not.
+  static absl::Status CheckServes(const PipeObject& pipe,
+                                  const ReadOperation& op);
+  // Of the pipe of an open handle: `op` was made with it, and the pipe serves
+  // it.
   Started Read(PipeReader& reader, Ref<ReadOperation> op,
                const SleepOptions& options);
   Started Write(PipeWriter& writer, Ref<WriteOperation> op,

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "core/check.h"
 #include "server/engine/engine.h"
 #include "server/engine/error.h"
 #include "server/engine/session_table.h"
@@ -246,7 +247,7 @@ void Session::Do(Later&& later) {
     if (result.ended) result.ended->GiveBack();
   }
   for (Handle& handle : later.close) {
-    CloseNow(std::move(handle), /*clean=*/false);
+    CloseNow(std::move(handle));
   }
   if (later.kick) later.kick->Kick(later.stream);
   if (later.drop_self) DropRef();
@@ -358,7 +359,9 @@ void Session::Sleep(Ref<Operation> operation, uint64_t handle) {
   // The race with a waker, who may have been here already.
   if ((operation->tag() & kEnded) != 0) return;
   if (handle != 0) {
-    ++handles_[handle].asleep;
+    const auto it = handles_.find(handle);
+    WAITQ_CHECK(it != handles_.end(), "a handle outlives its operations");
+    ++it->second.asleep;
     handle_of_[operation->tag() & kNumberMask] = handle;
   }
   if (asleep_.empty()) AddRef();
@@ -518,32 +521,42 @@ absl::Status Session::AddHandle(uint64_t number, absl::Status opened,
   return absl::OkStatus();
 }
 
-PipeReader* Session::FindReader(uint64_t handle) {
+PipeReader* Session::FindReader(uint64_t number) {
   MutexLock lock(&mu_);
-  const auto it = handles_.find(handle);
-  return it == handles_.end() ? nullptr : it->second.reader.get();
+  const auto it = handles_.find(number);
+  // One that is to be closed goes with the last operation that is asleep, on
+  // whichever thread ends that: a new one would be left with nothing.
+  if (it == handles_.end() || it->second.closing) return nullptr;
+  return it->second.reader.get();
 }
 
-PipeWriter* Session::FindWriter(uint64_t handle) {
+PipeWriter* Session::FindWriter(uint64_t number) {
   MutexLock lock(&mu_);
-  const auto it = handles_.find(handle);
-  return it == handles_.end() ? nullptr : it->second.writer.get();
+  const auto it = handles_.find(number);
+  if (it == handles_.end() || it->second.closing) return nullptr;
+  return it->second.writer.get();
 }
 
-absl::Status Session::CloseHandle(uint64_t number, bool broken) {
+absl::Status Session::CloseHandle(uint64_t number, bool broken,
+                                  bool when_idle) {
   Handle handle;
   {
     MutexLock lock(&mu_);
     const auto it = handles_.find(number);
-    if (it == handles_.end()) return NoSuchHandle(number);
-    if (it->second.asleep > 0) {
+    if (it == handles_.end() || it->second.closing) return NoSuchHandle(number);
+    if (it->second.asleep > 0 && !when_idle) {
       return MakeError(
           EBUSY, absl::StrCat("handle ", number, ": a call of it is asleep"));
+    }
+    it->second.clean = !broken;
+    if (it->second.asleep > 0) {
+      it->second.closing = true;
+      return absl::OkStatus();
     }
     handle = std::move(it->second);
     handles_.erase(it);
   }
-  CloseNow(std::move(handle), !broken);
+  CloseNow(std::move(handle));
   return absl::OkStatus();
 }
 
@@ -558,7 +571,7 @@ void Session::CloseUnusedLocked(uint64_t number, Later& later) {
   handles_.erase(it);
 }
 
-void Session::CloseNow(Handle handle, bool clean) {
+void Session::CloseNow(Handle handle) {
   if (handle.watch) engine_.CallerGone(*handle.watch);
   if (handle.reader) {
     PipeObject& pipe = handle.reader->pipe();
@@ -566,7 +579,7 @@ void Session::CloseNow(Handle handle, bool clean) {
   }
   if (handle.writer) {
     PipeObject& pipe = handle.writer->pipe();
-    pipe.Close(std::move(handle.writer), clean);
+    pipe.Close(std::move(handle.writer), handle.clean);
   }
 }
 

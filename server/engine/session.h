@@ -165,10 +165,12 @@ class Session final : public RefCounted, private Home, private Timer {
                           absl::string_view name,
                           const PipeOptionsRequest& options)
       ABSL_LOCKS_EXCLUDED(mu_);
-  // EBUSY: an operation of it is asleep. EBADF: no such handle.
-  absl::Status CloseHandle(uint64_t handle, bool broken)
+  // An operation of it is asleep: EBUSY or, `when_idle`, it is closed when that
+  // has ended. EBADF: no such handle.
+  absl::Status CloseHandle(uint64_t handle, bool broken, bool when_idle)
       ABSL_LOCKS_EXCLUDED(mu_);
-  // nullptr: no such handle.
+  // nullptr: no such handle. The handle stays until what is SERIAL has ended,
+  // and for as long as an operation of it is asleep.
   PipeReader* FindReader(uint64_t handle) ABSL_LOCKS_EXCLUDED(mu_);
   PipeWriter* FindWriter(uint64_t handle) ABSL_LOCKS_EXCLUDED(mu_);
   // An operation of this session may have something of this object by its own
@@ -200,7 +202,8 @@ class Session final : public RefCounted, private Home, private Timer {
     Ref<HandleOperation> watch;
     bool answered = false;  // its open
     uint64_t asleep = 0;    // operations of it
-    bool closing = false;   // when those have ended
+    bool closing = false;   // when those have ended; nobody finds it any more
+    bool clean = false;     // then
   };
   // What is to be done when the lock is released.
   struct Later {
@@ -230,7 +233,7 @@ class Session final : public RefCounted, private Home, private Timer {
   // Nobody will use the handle that this operation has opened, if it has.
   void CloseUnusedLocked(uint64_t number, Later& later)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  void CloseNow(Handle handle, bool clean);
+  void CloseNow(Handle handle);
   // If it is back, and something was passed by while it was away.
   void RetestPassedBy() ABSL_LOCKS_EXCLUDED(mu_);
   absl::Status CheckSentLocked(uint64_t number) const

@@ -7,16 +7,12 @@
 
 namespace waitq::engine {
 
-namespace {
-
 absl::Status NoSuchGrant(const std::string& name, uint64_t grant) {
   return MakeError(ESTALE,
                    absl::StrCat(name, ": grant ", grant,
                                 " is not out: it was given back, or undone"),
                    {{"object", name}});
 }
-
-}  // namespace
 
 // What a walk hands to the wake functions.
 struct WaitQueueObject::Walker {
@@ -45,6 +41,7 @@ int WaitOperation::OnWake(waitq::WaitEntry& entry, TaskState mode, int,
   ++walker.woken;
   op.used_a_wake_ = op.spec_.exclusive && !walker.all;
   op.spec_.key = walker.key;
+  op.wake_mode_ = mode;
   if (op.spec_.then_wake) walker.once_more = true;
   return 1;
 }
@@ -115,7 +112,10 @@ absl::Status WaitQueueObject::WakeUp(const WakeOptions& options,
     Action update = options.update;
     const auto grant = grants_.find(options.grant);
     if (options.grant != 0) {
-      if (grant == grants_.end()) return NoSuchGrant(name(), options.grant);
+      if (grant == grants_.end()) {
+        NoteIdleLocked();
+        return NoSuchGrant(name(), options.grant);
+      }
       if (update.change == Action::Change::kNone) {
         if (const auto undone = UndoneLocked(grant->first, grant->second)) {
           update = {.change = Action::Change::kSet, .operand = *undone};
@@ -123,6 +123,7 @@ absl::Status WaitQueueObject::WakeUp(const WakeOptions& options,
       }
     }
     if (!update.Apply(value_)) {
+      NoteIdleLocked();  // it may have been made for this
       return MakeError(ERANGE,
                        absl::StrCat(name(), ": adding ", update.operand, " to ",
                                     value_, " would overflow"),
@@ -230,6 +231,7 @@ void WaitQueueObject::GiveBack(WaitOperation& op) {
                op.spec_.then.change == Action::Change::kNone) {
       WakeOptions wake;
       wake.key = op.spec_.key;
+      wake.mode = op.wake_mode_;
       wake.passed_on = true;
       WakeResult result;
       WakeLocked(wake, result, done);

@@ -91,6 +91,7 @@ class WaitOperation final : public Operation {
 
   WaitSpec spec_;             // its key, once a wake has ended it: the wake's
   bool used_a_wake_ = false;  // of those that a WakeUp has for exclusive ones
+  TaskState wake_mode_ = kNormal;    // that wake's
   std::unique_ptr<NewGrant> grant_;  // if it is to be one
   int64_t value_before_ = 0;
   int64_t value_after_ = 0;
@@ -122,6 +123,9 @@ struct WordResult {
   uint64_t generation = 0;
   uint64_t grants = 0;  // Get(): that are out
 };
+
+// ESTALE: that grant of the wait queue is nobody's.
+absl::Status NoSuchGrant(const std::string& name, uint64_t grant);
 
 class WaitQueueObject final : public Object {
  public:

@@ -67,11 +67,15 @@ void Read(Invocation& call, const v1::ReadRequest& request) {
     op->HoldUntilTaken();
   }
   call.Sleep(op, [&]() -> absl::StatusOr<engine::Started> {
+    absl::StatusOr<engine::Started> started;
     if (call.reader() != nullptr) {
-      return StartedOn(call.reader()->pipe(),
-                       call.engine().Read(*call.reader(), op, options));
+      const engine::PipeObject& of = call.reader()->pipe();
+      const absl::Status served = engine::Engine::CheckServes(of, *op);
+      if (!served.ok()) return served;
+      started = StartedOn(of, call.engine().Read(*call.reader(), op, options));
+    } else {
+      started = call.engine().Read(request.name(), op, options, pipe);
     }
-    auto started = call.engine().Read(request.name(), op, options, pipe);
     if (started.ok() && request.has_hold() && call.session() != nullptr) {
       // By its own id, which the session's end does not know.
       call.session()->NoteHolds(engine::Ref<engine::Object>(&op->object()));

@@ -191,6 +191,13 @@ absl::Status SessionCall::Parse(Message& message) {
       !message.input.Parse(absl::string_view(
           reinterpret_cast<const char*>(message.bytes.begin()),
           message.bytes.size()))) {
+    if (message.input.has_too_many()) {
+      return MakeError(
+          EMSGSIZE,
+          absl::StrCat("a message with more than ", SessionInput::kEntriesMax,
+                       " operations or signals"),
+          {{"limit", "operations-per-message"}});
+    }
     return MakeError(
         EINVAL, absl::StrCat("not a ", v1::SessionRequest().GetTypeName()));
   }

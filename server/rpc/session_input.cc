@@ -59,7 +59,9 @@ const MessageLite* RequestOf(const v1::Operation& operation) {
 bool SessionInput::Parse(absl::string_view bytes) {
   std::vector<absl::string_view> operations;
   std::string rest;
-  if (!Split(bytes, operations, rest)) {
+  const bool split = Split(bytes, operations, rest);
+  if (has_too_many_) return false;
+  if (!split) {
     if (!head_.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) {
       return false;
     }
@@ -91,11 +93,17 @@ bool SessionInput::Split(absl::string_view bytes,
                          std::string& rest) {
   constexpr uint32_t kOperation =
       WireReader::BytesTag(v1::SessionRequest::kOperationsFieldNumber);
+  constexpr uint32_t kSignal =
+      WireReader::BytesTag(v1::SessionRequest::kSignalsFieldNumber);
   WireReader reader(bytes);
+  size_t signals = 0;
   while (!reader.done()) {
     const char* const begin = reader.at();
     uint32_t tag;
     if (!reader.Tag(tag)) return false;
+    has_too_many_ = (tag == kOperation && operations.size() == kEntriesMax) ||
+                    (tag == kSignal && ++signals > kEntriesMax);
+    if (has_too_many_) return false;
     if (tag == kOperation) {
       if (!reader.Bytes(operations.emplace_back())) return false;
     } else {

@@ -3,6 +3,7 @@
 #ifndef WAITQ_SERVER_RPC_SESSION_INPUT_H_
 #define WAITQ_SERVER_RPC_SESSION_INPUT_H_
 
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <vector>
@@ -34,8 +35,13 @@ class SessionInput {
   SessionInput(const SessionInput&) = delete;
   SessionInput& operator=(const SessionInput&) = delete;
 
-  // Once. False: it is no such message.
+  // So many operations, and so many signals, are in a message at most: each
+  // takes many times the memory of the two bytes that it may be.
+  static constexpr size_t kEntriesMax = 65'536;
+
+  // Once. False: it is no such message, or has too many of something.
   bool Parse(absl::string_view bytes);
+  bool has_too_many() const { return has_too_many_; }
 
   // Without its operations, as far as anybody may look.
   const v1::SessionRequest& head() const { return head_; }
@@ -50,6 +56,7 @@ class SessionInput {
   v1::SessionRequest head_;
   std::vector<Operation> operations_;
   std::optional<google::protobuf::Arena> arena_;
+  bool has_too_many_ = false;
 };
 
 }  // namespace waitq::rpc

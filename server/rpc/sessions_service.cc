@@ -34,8 +34,8 @@ void Open(Invocation& call, const v1::OpenRequest& request) {
 }
 
 void Close(Invocation& call, const v1::CloseRequest& request) {
-  const absl::Status status =
-      call.session()->CloseHandle(request.handle(), request.broken());
+  const absl::Status status = call.session()->CloseHandle(
+      request.handle(), request.broken(), request.when_idle());
   if (!status.ok()) return call.Fail(status);
   call.Reply(v1::CloseResponse());
 }

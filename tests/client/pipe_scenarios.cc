@@ -277,6 +277,24 @@ void AFileWithoutACloseIsBroken(Scene& scene) {
   EXPECT_TRUE(end->broken);
 }
 
+// Guards `when_idle` of ClosePipe(): the write runs on, and the file ends, as
+// broken, when that has ended.
+void AnUninterruptibleWriterThatIsGivenUpEndsTheFile(Scene& scene) {
+  const std::string pipe = scene.Name("pipe");
+  const PipeOptions small = {.capacity_bytes = 4, .atomic_max_bytes = 4};
+  auto writer = OpenWriter(scene.b, pipe,
+                           {.pipe = small, .sleep = Sleep::kUninterruptible});
+  EXPECT_EQ(writer->Write("full").value(), Outcome::kDone);
+  EXPECT_EQ(writer->Write("more").value(), Outcome::kDone);
+  scene.AwaitAsleep(pipe, 1);
+  writer = nullptr;
+  const auto reader = OpenReader(scene.a, pipe);
+  const FileRead file = ReadFile(*reader);
+  EXPECT_EQ(file.data, "fullmore");
+  EXPECT_EQ(file.end.end, Outcome::kEndOfFile);
+  EXPECT_TRUE(file.end.broken);
+}
+
 void WithoutReadersAWriteIsRefused(Scene& scene) {
   const std::string pipe = scene.Name("pipe");
   const auto writer = OpenWriter(scene.b, pipe);
@@ -432,6 +450,7 @@ const std::vector<Scenario>& PipeScenarios() {
       SCENARIO(AFileThatIsClosedIsWhole),
       SCENARIO(AFileWrittenBeforeItsReaderComesIsRead),
       SCENARIO(AFileWithoutACloseIsBroken),
+      SCENARIO(AnUninterruptibleWriterThatIsGivenUpEndsTheFile),
       SCENARIO(WithoutReadersAWriteIsRefused),
       SCENARIO(SeveralMegabytesArriveAsTheyWere, true),
       SCENARIO(OneWriteOfMegabytesIsOneWrite),

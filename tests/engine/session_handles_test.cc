@@ -98,6 +98,82 @@ TEST_F(SessionHandlesTest, AHandlesEndKeepsItsSession) {
   session_ = other;
 }
 
+// Guards `closing` in FindReader(): whoever is found then is freed when the
+// last sleeper ends, on whichever thread that is.
+TEST_F(SessionHandlesTest, AHandleThatIsToBeClosedIsFoundByNobody) {
+  const auto read = [&](uint64_t number, PipeReader* reader) {
+    auto op =
+        MakeRef<ReadOperation>(ReadSize(10), reader, session_->home(),
+                               /*caller=*/nullptr, session_->caller_info());
+    op->set_tag(Session::TagOf(number, kWrite));
+    Begin(number, kWrite);
+    ASSERT_EQ(engine().Read(*reader, op, {}), Started::kAsleep);
+    session_->Sleep(op, /*handle=*/1);
+  };
+  session_->Run([&] {
+    Begin(1, kOpen);
+    ASSERT_TRUE(session_->OpenReader(1, kOpen, "f", {}).ok());
+    session_->Answer(1, kOpen, {.status = absl::OkStatus(), .bytes = {}});
+    read(2, session_->FindReader(1));
+  });
+  ASSERT_EQ(TakeResults().size(), 1u);
+  session_->Run([&] {
+    ASSERT_TRUE(session_->Returned(1).ok());
+    EXPECT_EQ(session_->FindReader(1), nullptr);
+    EXPECT_FALSE(session_->CloseHandle(1, false, /*when_idle=*/true).ok());
+  });
+  EXPECT_EQ(StatPipe("f").readers, 1u) << "an operation of it is asleep";
+  WriteNow("f", "x");
+  EXPECT_EQ(StatPipe("f").readers, 0u);
+}
+
+// Who writes without listening to signals runs on, and the file ends after him.
+TEST_F(SessionHandlesTest, AHandleIsClosedWhenItsLastSleeperHasEnded) {
+  for (const bool broken : {false, true}) {
+    SCOPED_TRACE(broken);
+    const std::string name = broken ? "broken" : "clean";
+    MakePipe(name, 4);
+    const uint64_t number = broken ? 11 : 1;
+    if (broken) {
+      for (uint64_t skipped = 3; skipped < 11; ++skipped) {
+        session_->Run([&] {
+          Begin(skipped, kWrite);
+          session_->Answer(skipped, kWrite,
+                           {.status = absl::OkStatus(), .bytes = {}});
+        });
+      }
+    }
+    session_->Run([&] {
+      Begin(number, kOpen);
+      ASSERT_TRUE(session_->OpenWriter(number, kOpen, name, {}).ok());
+      session_->Answer(number, kOpen,
+                       {.status = absl::OkStatus(), .bytes = {}});
+      PipeWriter* const writer = session_->FindWriter(number);
+      WriteNow(name, "full");
+      auto op =
+          MakeRef<WriteOperation>(absl::Cord("more"), writer, session_->home(),
+                                  /*caller=*/nullptr, session_->caller_info());
+      op->set_tag(Session::TagOf(number + 1, kWrite));
+      Begin(number + 1, kWrite);
+      ASSERT_EQ(engine().Write(*writer, op, In(kUninterruptible)),
+                Started::kAsleep);
+      session_->Sleep(op, number);
+      EXPECT_FALSE(
+          session_->CloseHandle(number, broken, /*when_idle=*/false).ok());
+      EXPECT_TRUE(
+          session_->CloseHandle(number, broken, /*when_idle=*/true).ok());
+      EXPECT_EQ(session_->FindWriter(number), nullptr);
+    });
+    EXPECT_EQ(StatPipe(name).writers, 1u);
+    EXPECT_EQ(ReadNow(name), "full");
+    EXPECT_EQ(StatPipe(name).writers, 0u);
+    EXPECT_EQ(ReadNow(name), "more");
+    ReadCall& end = Read(name, 10);
+    EXPECT_EQ(EndingOf(end), Ending::kEndOfFile);
+    EXPECT_EQ(end->broken(), broken);
+  }
+}
+
 TEST_F(SessionHandlesTest, AWriteThatHasEndedKeepsNoBytes) {
   MakePipe("f", 4);
   WriteNow("f", "full");

@@ -143,6 +143,26 @@ TEST(SessionInputTest, IsWhatProtobufSays) {
   }
 }
 
+// Two bytes of a message would be a hundred of memory.
+TEST(SessionInputTest, AMessageHasNotAnyNumberOfThem) {
+  for (const char tag : {'\x1a', '\x42'}) {  // operations, signals
+    std::string bytes;
+    for (size_t i = 0; i < SessionInput::kEntriesMax; ++i) {
+      bytes += tag;
+      bytes += '\0';
+    }
+    const std::string beat = "\x48\x01";
+    SessionInput most;
+    EXPECT_TRUE(most.Parse(bytes + beat)) << "and something else behind them";
+    EXPECT_FALSE(most.has_too_many());
+    bytes += tag;
+    bytes += '\0';
+    SessionInput more;
+    EXPECT_FALSE(more.Parse(bytes));
+    EXPECT_TRUE(more.has_too_many());
+  }
+}
+
 TEST(SessionInputTest, OfEachKindOfPlainOperationNothingIsParsed) {
   v1::SessionRequest message;
   message.set_first_operation(7);

@@ -100,6 +100,20 @@ TEST_F(ExpiryTest, AnExplicitHoldGoesBackBeforeItsTime) {
   EXPECT_EQ(Do(other, ReadPacket("q")).data(), "1");
 }
 
+// Guards NoteHolds() of reads by handle.
+TEST_F(ExpiryTest, AnExplicitHoldOfAHandleGoesBackBeforeItsTime) {
+  Program& dead = NewProgram();
+  Program& other = NewProgram();
+  Do(other, WriteStream("f", "1"));
+  const uint64_t handle = Do(dead, Open("f", false)).result.operation();
+  v1::Operation hold = HandleRead(handle, 10);
+  *hold.mutable_read()->mutable_hold() = ToWire(absl::Hours(1));
+  Do(dead, hold);
+  EXPECT_EQ(PipeStatOf("f").held_bytes, 1u);
+  Die(dead);
+  EXPECT_EQ(Do(other, ReadStream("f", 10)).data(), "1");
+}
+
 TEST_F(ExpiryTest, ACompletionGoesBackAndIsMarked) {
   Program& dead = NewProgram();
   Program& other = NewProgram();

@@ -335,6 +335,12 @@ TEST_F(GrantsTest, AWordWithGrantsIsNotForgotten) {
   EXPECT_TRUE(Do(program, Give("s", NumberOf(held))).done());
 }
 
+TEST_F(GrantsTest, WhoGivesBackWhatWasNeverThereMakesNothing) {
+  Program& program = NewProgram();
+  EXPECT_EQ(Do(program, Give("never", 7)).reason(), "ESTALE");
+  EXPECT_EQ(Do(program, Get("never")).reason(), "ENOENT");
+}
+
 TEST_F(GrantsTest, WhatCannotBeUndoneIsRefused) {
   Program& program = NewProgram();
   v1::Operation bits = Lock("l");
@@ -437,6 +443,26 @@ TEST_F(GrantsTest, AWakeIsPassedOnWithItsKey) {
   RunFor(kGrace + absl::Seconds(2));
   EXPECT_TRUE(of_two.asleep());
   EXPECT_TRUE(of_one.done());
+}
+
+// Guards `wake_mode_`.
+TEST_F(GrantsTest, AWakeIsPassedOnInItsMode) {
+  Program& deaf = NewProgram();
+  Program& other = NewProgram();
+  Do(deaf, AwaitAWake("q", true));
+  deaf.end().Crash(/*told=*/kForever);
+  v1::Operation wake = WakeOne("q");
+  wake.mutable_wake_up()->set_mode(v1::WakeUpRequest::MODE_INTERRUPTIBLE);
+  Do(other, wake);
+  v1::Operation deep = AwaitAWake("q", true);
+  deep.mutable_wait()->set_sleep(v1::SLEEP_UNINTERRUPTIBLE);
+  const Call& uninterruptible = Do(other, deep);
+  const Call& interruptible = Do(other, AwaitAWake("q", true));
+  RunFor(kGrace + absl::Seconds(2));
+  EXPECT_TRUE(uninterruptible.asleep());
+  EXPECT_TRUE(interruptible.done());
+  Do(other, WakeOne("q"));
+  EXPECT_TRUE(uninterruptible.done());
 }
 
 TEST_F(GrantsTest, AWakeThatIsReturnedUnusedIsPassedOn) {

@@ -305,6 +305,30 @@ TEST_F(MachineTest, WhatAServerThatIsAskedAgainHasNotHadIsUnknown) {
   EXPECT_EQ(Last().operations_size(), 1) << "the one that may be";
 }
 
+// Guards the look at `later.connect` in SendLocked(): another thread's message
+// would come before there is a connection, and be lost.
+TEST_F(MachineTest, WhoConnectsInACallbackSaysTheHelloHimself) {
+  Told& next = NewTold();
+  size_t written_in_callback = 0;
+  SessionMachine::Submission first;
+  first.operation = Get("w");
+  first.done = [&](const absl::Status&, v1::Result*, SessionReceipt) {
+    Submit(next, Get("w"));
+    for (const auto& [connection, request] : link_.written) {
+      if (connection == 2) ++written_in_callback;
+    }
+    return true;
+  };
+  machine_.Submit(std::move(first));
+  Written();
+  Hear(1, Hello("t"));
+  absl::Status stale = absl::FailedPreconditionError("stale");
+  SetErrorField(stale, kReasonKey, "ESTALE");
+  machine_.OnClosed(1, stale, true);
+  ASSERT_EQ(link_.connects.size(), 2u);
+  EXPECT_EQ(written_in_callback, 1u);
+}
+
 // Guards no_answer_: an OK would be told to whoever waits, without a result.
 TEST_F(MachineTest, AStreamThatEndsWellWithoutAnAnswerIsNoSuccess) {
   Told& once = NewTold();

@@ -318,6 +318,41 @@ TEST_F(ProtocolTest, AHandleIsNotClosedUnderASleeper) {
   stream->Hang();
 }
 
+TEST_F(ProtocolTest, AHandleMayBeClosedWhenItsSleeperHasEnded) {
+  const auto stream = Begin();
+  v1::Operation close = CloseHandle(1);
+  close.mutable_close()->set_when_idle(true);
+  stream->Send(Operations(1, {Open("f", false), HandleRead(1, 10), close,
+                              HandleRead(1, 10), close}));
+  EXPECT_TRUE(stream->ResultOf(3)->has_close());
+  EXPECT_EQ(stream->ResultOf(4)->failure().reason(), "EBADF");
+  EXPECT_EQ(stream->ResultOf(5)->failure().reason(), "EBADF");
+  EXPECT_EQ(PipeStatOf("f").readers, 1u);
+  v1::SessionRequest cancel;
+  cancel.add_cancels(2);
+  stream->Send(cancel);
+  EXPECT_EQ(PipeStatOf("f").readers, 0u);
+  stream->Hang();
+}
+
+// Guards the checks of reads by handle: they are those of reads by name.
+TEST_F(ProtocolTest, AReadByHandleAsksForNoMoreThanThePipeGives) {
+  const auto stream = Begin();
+  v1::Operation small = Open("small", false);
+  small.mutable_open()->mutable_options()->set_capacity_bytes(100);
+  small.mutable_open()->mutable_options()->set_atomic_max_bytes(100);
+  v1::Operation scull = Open("scull", false);
+  scull.mutable_open()->mutable_options()->set_profile(v1::PIPE_PROFILE_SCULL);
+  v1::Operation much = HandleRead(1, 300);
+  much.mutable_read()->set_min_bytes(200);
+  v1::Operation held = HandleRead(2, 10);
+  held.mutable_read()->mutable_hold()->set_seconds(1);
+  stream->Send(Operations(1, {small, scull, much, held}));
+  EXPECT_EQ(stream->ResultOf(3)->failure().reason(), "EINVAL");
+  EXPECT_EQ(stream->ResultOf(4)->failure().reason(), "EINVAL");
+  stream->Hang();
+}
+
 TEST_F(ProtocolTest, AHandleThatNobodyTakesIsClosed) {
   const auto stream = Begin();
   stream->Send(Operations(1, {Open("f", false), Open("f", true)}));

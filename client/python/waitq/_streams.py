@@ -103,6 +103,9 @@ class Handle:
         plan: Plan[None] = Plan(self.name, lambda _: None, session=self.session)
         plan.operation.close.handle = self.number
         plan.operation.close.broken = broken
+        # It comes with the word that its handle's call is to end, and goes
+        # before it; and one that is uninterruptible runs on.
+        plan.operation.close.when_idle = True
         return plan
 
     def close(self, broken: bool) -> None:
@@ -110,14 +113,7 @@ class Handle:
         if self.closed:
             return
         self.closed = True
-
-        def again(call: Call[None]) -> None:
-            # It has come with the word that its handle's call is to end, and
-            # went before it: by now that has ended.
-            if call._failure is not None and call._failure.reason == "EBUSY":
-                self.core.start(self.close_plan(broken))
-
-        self.core.start(self.close_plan(broken)).add_done_callback(again)
+        self.core.start(self.close_plan(broken))
 
 
 class Reading:

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import waitq
 from support import (
     await_that, eq, error_of, false, file_bytes, ne, read_file, reason_of, true)
-from waitq import Outcome, PipeMode, PipeOptions, PipeProfile
+from waitq import Outcome, PipeMode, PipeOptions, PipeProfile, Sleep
 
 PACKETS = PipeOptions(mode=PipeMode.PACKET)
 
@@ -171,6 +171,19 @@ def a_file_without_a_close_is_broken(scene):
     eq(error_of(reader.read).outcome, Outcome.END_OF_FILE)
 
 
+def an_uninterruptible_writer_that_is_given_up_ends_the_file(scene):
+    pipe = scene.name("pipe")
+    small = PipeOptions(capacity_bytes=4, atomic_max_bytes=4)
+    writer = scene.b.open_writer(pipe, pipe=small, sleep=Sleep.UNINTERRUPTIBLE)
+    writer.write(b"full")
+    writer.write(b"more")
+    scene.await_asleep(pipe, 1)
+    del writer
+    reader = scene.a.open_reader(pipe)
+    data, end = read_file(reader)
+    eq((data, end.end, end.broken), (b"fullmore", Outcome.END_OF_FILE, True))
+
+
 def without_readers_a_write_is_refused(scene):
     pipe = scene.name("pipe")
     writer = scene.b.open_writer(pipe)
@@ -313,6 +326,7 @@ SCENARIOS = [
     a_file_that_is_closed_is_whole,
     a_file_written_before_its_reader_comes_is_read,
     a_file_without_a_close_is_broken,
+    an_uninterruptible_writer_that_is_given_up_ends_the_file,
     without_readers_a_write_is_refused,
     several_megabytes_arrive_as_they_were,
     one_write_of_megabytes_is_one_write,
