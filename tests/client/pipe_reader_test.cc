@@ -83,7 +83,8 @@ TEST_F(PipeReaderTest, DataComesInOrderAndThenTheEndForEver) {
     EXPECT_EQ(end.end, Outcome::kEndOfFile);
     EXPECT_FALSE(end.broken);
   }
-  EXPECT_THAT(server_.AwaitOperation(5), Says("close { handle: 1 }"));
+  EXPECT_THAT(server_.AwaitOperation(5),
+              Says("close { handle: 1 when_idle: true }"));
 }
 
 TEST_F(PipeReaderTest, TheNextReadIsUnderWayWhileTheProgramUsesWhatItHas) {
@@ -126,7 +127,8 @@ TEST_F(PipeReaderTest, AnErrorComesAfterTheDataBeforeItAndStays) {
     EXPECT_EQ(ErrorReason(status), "EIDRM");
     EXPECT_EQ(ErrorObject(status), "p");
   }
-  EXPECT_THAT(server_.AwaitOperation(4), Says("close { handle: 1 }"));
+  EXPECT_THAT(server_.AwaitOperation(4),
+              Says("close { handle: 1 when_idle: true }"));
 }
 
 TEST_F(PipeReaderTest, AnOutcomeOfANewerServerIsAnErrorAndTakesNothing) {
@@ -192,13 +194,15 @@ TEST_F(PipeReaderTest, MoreThanMaxBytesIsNeverAskedFor) {
     EXPECT_EQ(end.end, Outcome::kDone);
     EXPECT_EQ(end.offset, kStart + 5);
   }
-  EXPECT_THAT(server_.AwaitOperation(4), Says("close { handle: 1 }"));
+  EXPECT_THAT(server_.AwaitOperation(4),
+              Says("close { handle: 1 when_idle: true }"));
 }
 
 TEST_F(PipeReaderTest, AMaxOf0ReadsNothing) {
   const auto reader = Open({.max_bytes = 0});
   EXPECT_EQ(reader->Read()->end, Outcome::kDone);
-  EXPECT_THAT(server_.AwaitOperation(2), Says("close { handle: 1 }"));
+  EXPECT_THAT(server_.AwaitOperation(2),
+              Says("close { handle: 1 when_idle: true }"));
 }
 
 TEST_F(PipeReaderTest, WithAWindowNothingIsReadAhead) {
@@ -255,7 +259,8 @@ TEST_F(PipeReaderTest, AReaderThatGoesHasUsedWhatItHasAndGivesBackTheRest) {
   server_.AwaitTaken(used);
   server_.AwaitReturned(ahead);
   EXPECT_FALSE(server_.IsTaken(ahead));
-  EXPECT_THAT(server_.AwaitOperation(4), Says("close { handle: 1 }"));
+  EXPECT_THAT(server_.AwaitOperation(4),
+              Says("close { handle: 1 when_idle: true }"));
 }
 
 TEST_F(PipeReaderTest, AReaderThatGoesCancelsWhatItReadsAhead) {
@@ -264,7 +269,8 @@ TEST_F(PipeReaderTest, AReaderThatGoesCancelsWhatItReadsAhead) {
   server_.Settle();
   reader = nullptr;  // does not wait for its answer
   server_.AwaitCancel(2);
-  EXPECT_THAT(server_.AwaitOperation(3), Says("close { handle: 1 }"));
+  EXPECT_THAT(server_.AwaitOperation(3),
+              Says("close { handle: 1 when_idle: true }"));
   // What it brings all the same is given back.
   server_.AwaitReturned(Answer(2, ReadOf("abc", kStart)));
 }

@@ -141,7 +141,7 @@ TEST_F(PipeWriterTest, AnEndIsToldByEveryLaterCallAndBreaksTheFile) {
   EXPECT_EQ(writer->Close().value(), Outcome::kTimedOut);
   EXPECT_EQ(writer->accepted_bytes(), 0u);
   EXPECT_THAT(server_.AwaitOperation(3),
-              Says("close { handle: 1 broken: true }"));
+              Says("close { handle: 1 broken: true when_idle: true }"));
   EXPECT_EQ(server_.operations(), 3u);
 }
 
@@ -295,7 +295,7 @@ TEST_F(PipeWriterTest, WithoutACloseTheFileIsBroken) {
   EXPECT_EQ(writer->Write("x").value(), Outcome::kDone);
   writer = nullptr;
   EXPECT_THAT(server_.AwaitOperation(3),
-              Says("close { handle: 1 broken: true }"));
+              Says("close { handle: 1 broken: true when_idle: true }"));
 }
 
 TEST_F(PipeWriterTest, AWriterThatGoesCancelsWhatIsUnderWay) {
@@ -307,7 +307,7 @@ TEST_F(PipeWriterTest, AWriterThatGoesCancelsWhatIsUnderWay) {
   writer = nullptr;  // does not wait for its answer
   server_.AwaitCancel(2);
   EXPECT_THAT(server_.AwaitOperation(3),
-              Says("close { handle: 1 broken: true }"));
+              Says("close { handle: 1 broken: true when_idle: true }"));
 }
 
 TEST_F(PipeWriterTest, AClosedWriterClosesOnce) {
