@@ -1,8 +1,10 @@
+#include <atomic>
 #include <memory>
 #include <utility>
+#include <vector>
 
 #include "absl/base/thread_annotations.h"
-#include "absl/container/flat_hash_set.h"
+#include "absl/container/flat_hash_map.h"
 #include "absl/synchronization/mutex.h"
 #include "client/error.h"
 #include "grpcpp/grpcpp.h"
@@ -40,17 +42,14 @@ class UnaryPort final : public QueuePort {
     Stop();
     absl::MutexLock lock(&mu_);
     mu_.Await(absl::Condition(
-        +[](absl::flat_hash_set<grpc::ClientContext*>* calls) {
-          return calls->empty();
-        },
-        &calls_));
+        +[](Calls* calls) { return calls->empty(); }, &calls_));
   }
 
   void Push(const std::string& bytes, Callback<WriteResult> done) override {
-    auto call = std::make_shared<Call<v1::WriteRequest, v1::WriteResponse>>();
+    auto* const call = new Call<v1::WriteRequest, v1::WriteResponse>();
     call->request.set_name(name_);
     call->request.set_data(bytes);
-    if (!Begin(&call->context)) return done(absl::CancelledError("stopped"));
+    if (!Begin(call)) return done(absl::CancelledError("stopped"));
     stub_->async()->Write(
         &call->context, &call->request, &call->response,
         [this, call,
@@ -63,15 +62,16 @@ class UnaryPort final : public QueuePort {
           } else {
             (*done)(ToAbsl(status));
           }
-          End(&call->context);
+          Leave(*call);
         });
+    Leave(*call);
   }
 
   void Pop(Callback<ReadResult> done) override {
-    auto call = std::make_shared<Call<v1::ReadRequest, v1::ReadResponse>>();
+    auto* const call = new Call<v1::ReadRequest, v1::ReadResponse>();
     call->request.set_name(name_);
     call->request.set_max_bytes(message_bytes_);
-    if (!Begin(&call->context)) return done(absl::CancelledError("stopped"));
+    if (!Begin(call)) return done(absl::CancelledError("stopped"));
     stub_->async()->Read(
         &call->context, &call->request, &call->response,
         [this, call,
@@ -84,41 +84,62 @@ class UnaryPort final : public QueuePort {
           } else {
             (*done)(ToAbsl(status));
           }
-          End(&call->context);
+          Leave(*call);
         });
+    Leave(*call);
   }
 
   void Stop() override {
     absl::MutexLock lock(&mu_);
     stopped_ = true;
-    for (grpc::ClientContext* call : calls_) call->TryCancel();
+    for (const auto& [call, owned] : calls_) call->context.TryCancel();
   }
 
  private:
-  template <class Request, class Response>
-  struct Call {
+  struct AnyCall {
+    virtual ~AnyCall() = default;
     grpc::ClientContext context;
+    // Of its two parts, what starts it and its callback, so many are under way.
+    std::atomic<int> parts{2};
+  };
+  template <class Request, class Response>
+  struct Call final : AnyCall {
     Request request;
     Response response;
   };
+  using Calls = absl::flat_hash_map<AnyCall*, std::unique_ptr<AnyCall>>;
 
-  bool Begin(grpc::ClientContext* call) ABSL_LOCKS_EXCLUDED(mu_) {
+  // Takes the call; false: it is not to begin.
+  bool Begin(AnyCall* call) ABSL_LOCKS_EXCLUDED(mu_) {
+    std::unique_ptr<AnyCall> owned(call);
+    std::vector<std::unique_ptr<AnyCall>> ended;  // freed without the lock
     absl::MutexLock lock(&mu_);
+    ended.swap(ended_);
     if (stopped_) return false;
-    calls_.insert(call);
+    calls_.emplace(call, std::move(owned));
     return true;
   }
-  void End(grpc::ClientContext* call) ABSL_LOCKS_EXCLUDED(mu_) {
+
+  // The callback may have come, on another thread, before what has started the
+  // call is out of the stub: with the first of the two the stub could go. Nor
+  // is the call freed here: it has a reference to its channel, and gRPC's
+  // threads must not be the ones that drop the last of these (they would wait
+  // for themselves).
+  void Leave(AnyCall& call) ABSL_LOCKS_EXCLUDED(mu_) {
+    if (--call.parts > 0) return;
     absl::MutexLock lock(&mu_);
-    calls_.erase(call);
+    const auto it = calls_.find(&call);
+    ended_.push_back(std::move(it->second));
+    calls_.erase(it);
   }
 
-  const std::unique_ptr<v1::Pipes::Stub> stub_;
+  const std::unique_ptr<v1::Pipes::Stub> stub_;  // outlives its calls
   const std::string name_;
   const uint64_t message_bytes_;
   absl::Mutex mu_;
   bool stopped_ ABSL_GUARDED_BY(mu_) = false;
-  absl::flat_hash_set<grpc::ClientContext*> calls_ ABSL_GUARDED_BY(mu_);
+  Calls calls_ ABSL_GUARDED_BY(mu_);
+  std::vector<std::unique_ptr<AnyCall>> ended_ ABSL_GUARDED_BY(mu_);
 };
 
 }  // namespace
