@@ -9,7 +9,7 @@ simulation_test is built there and run from seed 1 until it is red. Prints a
 table: what was planted, what found it, with which seed, in how many seconds.
 Exits with 1 if one was not found.
 
-Environment: WAITQ_TIMES, how many times 300 worlds are tried (5 if not set);
+Environment: WAITQ_TIMES, how many times 300 worlds are tried (10 if not set);
 PLANTED_OUTPUT_BASE, Bazel's folder for the copy, kept from one run to the next.
 """
 
@@ -68,7 +68,7 @@ def build(tree):
 def run(tree):
     """What found it, and with which seed; None if nothing did."""
     environment = dict(os.environ, WAITQ_SEED="1")
-    environment.setdefault("WAITQ_TIMES", "5")
+    environment.setdefault("WAITQ_TIMES", "10")
     test = tree / "bazel-bin" / "tests" / "sessions" / "simulation_test"
     ran = subprocess.run(
         [str(test), "--gtest_filter=*NothingIsLost*"],
