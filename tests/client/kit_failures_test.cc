@@ -1,5 +1,6 @@
 // Locks and their like when the session is lost just then.
 
+#include <optional>
 #include <stop_token>
 #include <thread>
 
@@ -113,6 +114,12 @@ TEST_F(KitFailuresTest, WhoIsToldThatItIsBrokenDoesNotBreakItAgain) {
 // Guards the look for EIDRM in Barrier::WaitFor(): the next barrier of that
 // name would have one party too few.
 TEST_F(KitFailuresTest, WhoCountsAtARemovedBarrierTakesNothingBackFromTheNext) {
+  // What must not come would be answered.
+  server_.set_script([](const v1::Operation& operation) {
+    return operation.wait().then().add() == -1
+               ? std::optional(ResultFromText("wait { outcome: OUTCOME_DONE }"))
+               : std::nullopt;
+  });
   absl::StatusOr<BarrierResult> result;
   std::thread party(
       [&] { result = Barrier(&client(), "b", 2, OnDeath::kCount).Arrive(); });

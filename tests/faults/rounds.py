@@ -54,6 +54,7 @@ class Rounds:
         self.parties = []
         self.wrong = []
         self.killed = self.removed = self.broken = self.counted = 0
+        self.is_new = False  # it was removed in this round
 
     def close(self):
         for party in self.parties:
@@ -92,6 +93,7 @@ class Rounds:
             time.sleep(self.random.uniform(0, 0.06))
             self.waitq("rm", self.name, "--force", check=False)
             self.removed += 1
+            self.is_new = True
 
     def sort_out(self):
         """Those who have ended, and how."""
@@ -112,6 +114,7 @@ class Barrier(Rounds):
                 f"--on-death={self.on_death}")))
 
     def run_one(self):
+        self.is_new = False
         # While one is missing all others wait.
         self.fill(PARTIES - 1)
         self.happen()
@@ -171,8 +174,9 @@ class Barrier(Rounds):
             self.wrong.append(f"no such place: {places}")
         word = self.word()
         for number, _ in places:
-            # (A removal begins at 0 again.)
-            if self.removed == 0 and word < (number + 1) * PARTIES:
+            # (One that has been removed begins at 0 again, and somebody may have
+            # passed before.)
+            if not self.is_new and word < (number + 1) * PARTIES:
                 self.wrong.append(f"round {number} was passed at {word}")
 
 
