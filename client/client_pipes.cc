@@ -10,76 +10,16 @@
 #include "client/error.h"
 #include "client/pipe_streams.h"
 #include "client/wire.h"
-#include "google/protobuf/io/coded_stream.h"
 #include "transport/channel_arguments.h"
+#include "transport/field_buffer.h"
 
 namespace waitq {
 namespace {
 
-using google::protobuf::io::CodedOutputStream;
-
-// Fields, as protobuf writes them. By hand: of the operations that move through
-// a queue by the hundreds of thousands the better part of the time went into a
-// message's being filled, measured and written.
-constexpr uint32_t TagOf(int field, int wire_type) {
-  return static_cast<uint32_t>(field) << 3 | static_cast<uint32_t>(wire_type);
-}
-constexpr int kVarint = 0;
-constexpr int kBytes = 2;
-
-size_t BytesFieldSize(int field, size_t size) {
-  return CodedOutputStream::VarintSize32(TagOf(field, kBytes)) +
-         CodedOutputStream::VarintSize64(size) + size;
-}
-uint8_t* WriteBytesHead(int field, size_t size, uint8_t* to) {
-  to = CodedOutputStream::WriteVarint32ToArray(TagOf(field, kBytes), to);
-  return CodedOutputStream::WriteVarint64ToArray(size, to);
-}
-// Not if it is empty.
-uint8_t* WriteBytes(int field, std::string_view bytes, uint8_t* to) {
-  if (bytes.empty()) return to;
-  to = WriteBytesHead(field, bytes.size(), to);
-  return std::copy(bytes.begin(), bytes.end(), to);
-}
-
-// A v1::Operation whose request, of that field, has so many bytes; where they
-// are to be written.
-uint8_t* BeginOperation(std::string& out, int field, size_t size) {
-  out.resize(BytesFieldSize(field, size));
-  return WriteBytesHead(field, size, reinterpret_cast<uint8_t*>(out.data()));
-}
-
 // Whether the options say nothing but what a read or a write does anyhow.
 template <class Options>
 bool IsPlain(const Options& options) {
-  return !options.pipe && !options.timeout && !options.nonblock &&
-         options.sleep == Sleep::kInterruptible && !options.want_timing;
-}
-
-std::string EncodePlainRead(std::string_view name, uint64_t max_bytes) {
-  using R = v1::ReadRequest;
-  constexpr uint32_t kMax = TagOf(R::kMaxBytesFieldNumber, kVarint);
-  size_t size = CodedOutputStream::VarintSize32(kMax) +
-                CodedOutputStream::VarintSize64(max_bytes);
-  if (!name.empty()) size += BytesFieldSize(R::kNameFieldNumber, name.size());
-  std::string out;
-  uint8_t* to = BeginOperation(out, v1::Operation::kReadFieldNumber, size);
-  to = WriteBytes(R::kNameFieldNumber, name, to);
-  to = CodedOutputStream::WriteVarint32ToArray(kMax, to);
-  CodedOutputStream::WriteVarint64ToArray(max_bytes, to);
-  return out;
-}
-
-std::string EncodePlainWrite(std::string_view name, std::string_view data) {
-  using W = v1::WriteRequest;
-  size_t size = 0;
-  if (!name.empty()) size += BytesFieldSize(W::kNameFieldNumber, name.size());
-  if (!data.empty()) size += BytesFieldSize(W::kDataFieldNumber, data.size());
-  std::string out;
-  uint8_t* to = BeginOperation(out, v1::Operation::kWriteFieldNumber, size);
-  to = WriteBytes(W::kNameFieldNumber, name, to);
-  WriteBytes(W::kDataFieldNumber, data, to);
-  return out;
+  return !options.pipe && SleepsPlainly(options) && !options.want_timing;
 }
 
 Plan PlanRead(const std::string& name, const ReadOptions& options) {
@@ -90,7 +30,7 @@ Plan PlanRead(const std::string& name, const ReadOptions& options) {
             .restartable = true,
             .sleeper = true};
   if (IsPlain(options) && !options.hold && options.min_bytes == 1) {
-    plan.encoded = EncodePlainRead(name, options.max_bytes);
+    plan.encoded = EncodePlainRead(/*handle=*/0, name, options.max_bytes);
     return plan;
   }
   // One for each thread: its memory is there already.
@@ -110,7 +50,7 @@ Plan PlanWrite(const std::string& name, std::string_view data,
                const WriteOptions& options) {
   Plan plan{.object = name, .timeout = options.timeout};
   if (IsPlain(options)) {
-    plan.encoded = EncodePlainWrite(name, data);
+    plan.encoded = EncodePlainWrite(/*handle=*/0, name, data);
     return plan;
   }
   thread_local v1::WriteRequest request;
@@ -171,6 +111,56 @@ absl::Status CheckWriteSize(const std::string& name, std::string_view data) {
   SetErrorField(error, kReasonKey, "EMSGSIZE");
   SetErrorField(error, kObjectKey, name);
   return error;
+}
+
+// By hand: of the operations that move through a queue by the hundreds of
+// thousands the better part of the time went into a message's being filled,
+// measured and written.
+namespace {
+
+// A v1::Operation, but for what is left of its request, of `left` bytes.
+void AppendOperationHead(std::string& out, uint64_t handle, int field,
+                         const FieldBuffer& request, size_t left) {
+  FieldBuffer head;
+  head.Varint(v1::Operation::kHandleFieldNumber, handle);
+  head.BytesHead(field, request.size() + left);
+  out.reserve(head.size() + request.size() + left);
+  head.AppendTo(out);
+}
+
+}  // namespace
+
+std::string EncodePlainRead(uint64_t handle, std::string_view name,
+                            uint64_t max_bytes) {
+  using R = v1::ReadRequest;
+  FieldBuffer before;
+  if (!name.empty()) before.BytesHead(R::kNameFieldNumber, name.size());
+  FieldBuffer behind;
+  behind.VarintAlways(R::kMaxBytesFieldNumber, max_bytes);
+  std::string out;
+  AppendOperationHead(out, handle, v1::Operation::kReadFieldNumber, before,
+                      name.size() + behind.size());
+  before.AppendTo(out);
+  out += name;
+  behind.AppendTo(out);
+  return out;
+}
+
+std::string EncodePlainWrite(uint64_t handle, std::string_view name,
+                             std::string_view data) {
+  using W = v1::WriteRequest;
+  FieldBuffer before;
+  if (!name.empty()) before.BytesHead(W::kNameFieldNumber, name.size());
+  FieldBuffer behind;
+  if (!data.empty()) behind.BytesHead(W::kDataFieldNumber, data.size());
+  std::string out;
+  AppendOperationHead(out, handle, v1::Operation::kWriteFieldNumber, before,
+                      name.size() + behind.size() + data.size());
+  before.AppendTo(out);
+  out += name;
+  behind.AppendTo(out);
+  out += data;
+  return out;
 }
 
 absl::StatusOr<ReadResult> ReadRead(v1::Result& result) {

@@ -100,16 +100,20 @@ class PipeReader::Impl {
               .timeout = options_.timeout,
               .sleeper = true,
               .session = pipe_.session};
-    plan.Message().set_handle(pipe_.handle);
-    v1::ReadRequest& request = *plan.Message().mutable_read();
     uint64_t bytes =
         pipe_.mode == PipeMode::kPacket ? kPacketBytesMax : kReadBytes;
     bytes = std::min(bytes, left_bytes_);
     if (options_.window_bytes.has_value() && pipe_.mode != PipeMode::kPacket) {
       bytes = std::min(bytes, *options_.window_bytes);
     }
-    request.set_max_bytes(bytes);
-    SetSleep(options_, request);
+    if (SleepsPlainly(options_)) {
+      plan.encoded = EncodePlainRead(pipe_.handle, /*name=*/"", bytes);
+    } else {
+      plan.Message().set_handle(pipe_.handle);
+      v1::ReadRequest& request = *plan.Message().mutable_read();
+      request.set_max_bytes(bytes);
+      SetSleep(options_, request);
+    }
     reading_.Start(std::move(plan), &ReadRead);
   }
 

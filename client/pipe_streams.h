@@ -44,6 +44,20 @@ absl::Status OfPipe(absl::Status status, const std::string& name);
 absl::StatusOr<ReadResult> ReadRead(v1::Result& result);
 absl::StatusOr<WriteResult> ReadWrite(v1::Result& result);
 
+// The bytes of a v1::Operation: a read or a write that says nothing else. Of a
+// handle, or of the pipe of that name; the other is 0, or empty.
+std::string EncodePlainRead(uint64_t handle, std::string_view name,
+                            uint64_t max_bytes);
+std::string EncodePlainWrite(uint64_t handle, std::string_view name,
+                             std::string_view data);
+
+// Whether the options say nothing of how to sleep.
+template <class Options>
+bool SleepsPlainly(const Options& options) {
+  return !options.timeout && !options.nonblock &&
+         options.sleep == Sleep::kInterruptible;
+}
+
 // A handle of a session.
 struct OpenedPipe {
   uint64_t session = 0;

@@ -114,10 +114,14 @@ class PipeWriter::Impl {
   void StartWrite() {
     Plan plan{
         .object = name_, .timeout = options_.timeout, .session = pipe_.session};
-    plan.Message().set_handle(pipe_.handle);
-    v1::WriteRequest& request = *plan.Message().mutable_write();
-    request.set_data(sent_);
-    SetSleep(options_, request);
+    if (SleepsPlainly(options_)) {
+      plan.encoded = EncodePlainWrite(pipe_.handle, /*name=*/"", sent_);
+    } else {
+      plan.Message().set_handle(pipe_.handle);
+      v1::WriteRequest& request = *plan.Message().mutable_write();
+      request.set_data(sent_);
+      SetSleep(options_, request);
+    }
     writing_.Start(std::move(plan), &ReadWrite);
   }
 

@@ -104,6 +104,11 @@ absl::Status ToStatus(const v1::Failure& failure) {
 
 void AppendOperation(std::string& message, absl::string_view operation) {
   using google::protobuf::internal::WireFormatLite;
+  // Of a long one, not in steps that each copy what is there.
+  constexpr size_t kLong = 4 << 10;
+  if (operation.size() >= kLong) {
+    message.reserve(message.size() + operation.size() + 16);
+  }
   message.push_back(static_cast<char>(
       WireFormatLite::MakeTag(v1::SessionRequest::kOperationsFieldNumber,
                               WireFormatLite::WIRETYPE_LENGTH_DELIMITED)));
@@ -495,28 +500,25 @@ std::string SessionMachine::MakeMessageLocked() {
     heartbeat_answered_ = false;
     acknowledgements_.Mark();
   }
-  std::string operations;
-  if (!hold_operations_ && !closing_ && sent_number_ < last_number_) {
-    head.set_first_operation(sent_number_ + 1);
-    const size_t said = head.ByteSizeLong();
-    do {
-      const auto it = operations_.find(sent_number_ + 1);
-      const absl::string_view bytes =
-          it == operations_.end() ? absl::string_view() : it->second->bytes;
-      if (!operations.empty() &&
-          operations.size() + bytes.size() > kMessageBytes) {
-        break;
-      }
-      // One that fills a message by itself waits for the next.
-      if (said + bytes.size() > kMessageBytesMax && said > kAloneBytes) break;
-      AppendOperation(operations, bytes);
-      ++sent_number_;
-    } while (sent_number_ < last_number_);
-    ever_sent_ = std::max(ever_sent_, sent_number_);
-  }
+  const bool operations_follow =
+      !hold_operations_ && !closing_ && sent_number_ < last_number_;
+  if (operations_follow) head.set_first_operation(sent_number_ + 1);
   // A message is the concatenation of its fields.
   std::string message = head.SerializeAsString();
-  message += operations;
+  if (!operations_follow) return message;
+  const size_t said = message.size();
+  do {
+    const auto it = operations_.find(sent_number_ + 1);
+    const absl::string_view bytes =
+        it == operations_.end() ? absl::string_view() : it->second->bytes;
+    const size_t written = message.size() - said;
+    if (written > 0 && written + bytes.size() > kMessageBytes) break;
+    // One that fills a message by itself waits for the next.
+    if (said + bytes.size() > kMessageBytesMax && said > kAloneBytes) break;
+    AppendOperation(message, bytes);
+    ++sent_number_;
+  } while (sent_number_ < last_number_);
+  ever_sent_ = std::max(ever_sent_, sent_number_);
   return message;
 }
 

@@ -5,11 +5,10 @@
 #include <utility>
 
 #include "absl/strings/cord.h"
-#include "core/check.h"
-#include "google/protobuf/io/coded_stream.h"
 #include "server/rpc/decode.h"
 #include "server/rpc/status_map.h"
-#include "server/rpc/wire_reader.h"
+#include "transport/field_buffer.h"
+#include "transport/wire_reader.h"
 #include "waitq/v1/pipes.pb.h"
 #include "waitq/v1/sessions.pb.h"
 
@@ -17,7 +16,6 @@ namespace waitq::rpc {
 namespace {
 
 using engine::Ref;
-using google::protobuf::io::CodedOutputStream;
 
 constexpr uint8_t kRead = v1::Operation::kReadFieldNumber;
 constexpr uint8_t kWrite = v1::Operation::kWriteFieldNumber;
@@ -77,101 +75,71 @@ bool ParsePlainWrite(WireReader reader, PlainRequest& request) {
 
 // --- Out ---------------------------------------------------------------------
 
-// The size of a field, and the field, as protobuf writes them: not at all if it
-// is 0.
-size_t TagSize(int field) { return field < 16 ? 1 : 2; }
-size_t VarintFieldSize(int field, uint64_t value) {
-  if (value == 0) return 0;
-  return TagSize(field) + CodedOutputStream::VarintSize64(value);
-}
-uint8_t* WriteVarintField(int field, uint64_t value, uint8_t* to) {
-  if (value == 0) return to;
-  to =
-      CodedOutputStream::WriteVarint32ToArray(WireReader::VarintTag(field), to);
-  return CodedOutputStream::WriteVarint64ToArray(value, to);
-}
-uint8_t* WriteBytesHead(int field, size_t size, uint8_t* to) {
-  to = CodedOutputStream::WriteVarint32ToArray(WireReader::BytesTag(field), to);
-  return CodedOutputStream::WriteVarint64ToArray(size, to);
-}
-
-// Appends a v1::Result whose response has so many bytes; returns where those
-// are to be written.
-uint8_t* AppendResultOf(std::string& out, uint64_t operation, uint8_t field,
-                        size_t response) {
-  const size_t size =
-      VarintFieldSize(v1::Result::kOperationFieldNumber, operation) +
-      TagSize(field) + CodedOutputStream::VarintSize64(response) + response;
-  const size_t begin = out.size();
-  out.resize(begin + TagSize(v1::SessionResponse::kResultsFieldNumber) +
-             CodedOutputStream::VarintSize64(size) + size);
-  auto* to = reinterpret_cast<uint8_t*>(out.data() + begin);
-  to = WriteBytesHead(v1::SessionResponse::kResultsFieldNumber, size, to);
-  to = WriteVarintField(v1::Result::kOperationFieldNumber, operation, to);
-  return WriteBytesHead(field, response, to);
+// The head of a v1::Result whose response has so many bytes, which follow.
+void AppendResultHead(std::string& out, uint64_t operation, uint8_t field,
+                      size_t response) {
+  FieldBuffer inside;
+  inside.Varint(v1::Result::kOperationFieldNumber, operation);
+  inside.BytesHead(field, response);
+  FieldBuffer head;
+  head.BytesHead(v1::SessionResponse::kResultsFieldNumber,
+                 inside.size() + response);
+  head.AppendTo(out);
+  inside.AppendTo(out);
 }
 
 void AppendRead(std::string& out, uint64_t operation,
                 engine::ReadOperation& op) {
   using R = v1::ReadResponse;
   const absl::Cord& data = op.data();
-  const uint64_t incarnation = op.object().incarnation();
-  const uint64_t hold_id = op.held() ? op.id() : 0;
-  size_t size = VarintFieldSize(R::kOutcomeFieldNumber, v1::OUTCOME_DONE) +
-                VarintFieldSize(R::kOffsetFieldNumber, op.offset()) +
-                VarintFieldSize(R::kIncarnationFieldNumber, incarnation) +
-                VarintFieldSize(R::kBrokenFieldNumber, op.broken()) +
-                VarintFieldSize(R::kSleptFieldNumber, op.slept()) +
-                VarintFieldSize(R::kHoldIdFieldNumber, hold_id) +
-                VarintFieldSize(R::kRedeliveredFieldNumber, op.redelivered());
-  if (!data.empty()) {
-    size += TagSize(R::kDataFieldNumber) +
-            CodedOutputStream::VarintSize64(data.size()) + data.size();
-  }
-  uint8_t* to = AppendResultOf(out, operation, kRead, size);
-  to = WriteVarintField(R::kOutcomeFieldNumber, v1::OUTCOME_DONE, to);
-  if (!data.empty()) {
-    to = WriteBytesHead(R::kDataFieldNumber, data.size(), to);
-    if (const auto flat = data.TryFlat()) {
-      to = std::copy(flat->begin(), flat->end(), to);
-    } else {
-      for (const absl::string_view chunk : data.Chunks()) {
-        to = std::copy(chunk.begin(), chunk.end(), to);
-      }
+  FieldBuffer before;
+  before.Varint(R::kOutcomeFieldNumber, v1::OUTCOME_DONE);
+  if (!data.empty()) before.BytesHead(R::kDataFieldNumber, data.size());
+  FieldBuffer behind;
+  behind.Varint(R::kOffsetFieldNumber, op.offset());
+  behind.Varint(R::kIncarnationFieldNumber, op.object().incarnation());
+  behind.Varint(R::kBrokenFieldNumber, op.broken());
+  behind.Varint(R::kSleptFieldNumber, op.slept());
+  behind.Varint(R::kHoldIdFieldNumber, op.held() ? op.id() : 0);
+  behind.Varint(R::kRedeliveredFieldNumber, op.redelivered());
+  AppendResultHead(out, operation, kRead,
+                   before.size() + data.size() + behind.size());
+  before.AppendTo(out);
+  if (const auto flat = data.TryFlat()) {
+    out.append(flat->data(), flat->size());
+  } else {
+    for (const absl::string_view chunk : data.Chunks()) {
+      out.append(chunk.data(), chunk.size());
     }
   }
-  to = WriteVarintField(R::kOffsetFieldNumber, op.offset(), to);
-  to = WriteVarintField(R::kIncarnationFieldNumber, incarnation, to);
-  to = WriteVarintField(R::kBrokenFieldNumber, op.broken(), to);
-  to = WriteVarintField(R::kSleptFieldNumber, op.slept(), to);
-  to = WriteVarintField(R::kHoldIdFieldNumber, hold_id, to);
-  to = WriteVarintField(R::kRedeliveredFieldNumber, op.redelivered(), to);
-  WAITQ_CHECK(to == reinterpret_cast<uint8_t*>(out.data() + out.size()),
-              "a result is as long as it says");
+  behind.AppendTo(out);
 }
 
 void AppendWrite(std::string& out, uint64_t operation,
                  const engine::WriteOperation& op) {
   using R = v1::WriteResponse;
-  const uint64_t accepted = op.accepted_bytes();
-  const uint64_t incarnation = op.object().incarnation();
-  uint8_t* to = AppendResultOf(
-      out, operation, kWrite,
-      VarintFieldSize(R::kOutcomeFieldNumber, v1::OUTCOME_DONE) +
-          VarintFieldSize(R::kAcceptedBytesFieldNumber, accepted) +
-          VarintFieldSize(R::kOffsetFieldNumber, op.offset()) +
-          VarintFieldSize(R::kIncarnationFieldNumber, incarnation) +
-          VarintFieldSize(R::kSleptFieldNumber, op.slept()));
-  to = WriteVarintField(R::kOutcomeFieldNumber, v1::OUTCOME_DONE, to);
-  to = WriteVarintField(R::kAcceptedBytesFieldNumber, accepted, to);
-  to = WriteVarintField(R::kOffsetFieldNumber, op.offset(), to);
-  to = WriteVarintField(R::kIncarnationFieldNumber, incarnation, to);
-  to = WriteVarintField(R::kSleptFieldNumber, op.slept(), to);
-  WAITQ_CHECK(to == reinterpret_cast<uint8_t*>(out.data() + out.size()),
-              "a result is as long as it says");
+  FieldBuffer fields;
+  fields.Varint(R::kOutcomeFieldNumber, v1::OUTCOME_DONE);
+  fields.Varint(R::kAcceptedBytesFieldNumber, op.accepted_bytes());
+  fields.Varint(R::kOffsetFieldNumber, op.offset());
+  fields.Varint(R::kIncarnationFieldNumber, op.object().incarnation());
+  fields.Varint(R::kSleptFieldNumber, op.slept());
+  AppendResultHead(out, operation, kWrite, fields.size());
+  fields.AppendTo(out);
 }
 
 // --- Serving -----------------------------------------------------------------
+
+// The bytes of a write: shared with the message that has brought them, if they
+// are the better part of it, or else copied.
+absl::Cord DataOf(const PlainRequest& request, const MessageMemory& message) {
+  constexpr size_t kWorthSharing = 16 << 10;
+  if (message.owner == nullptr || request.data.size() < kWorthSharing ||
+      request.data.size() < message.size_bytes / 2) {
+    return absl::Cord(request.data);
+  }
+  return absl::MakeCordFromExternal(request.data, [owner = message.owner] {});
+}
 
 // A handle's pipe may have been removed.
 absl::StatusOr<engine::Started> StartOn(engine::PipeObject& pipe,
@@ -223,12 +191,12 @@ bool ParsePlain(absl::string_view bytes, uint64_t& handle, uint8_t& field,
 }
 
 void ServePlain(Invocation& call, uint8_t field, const PlainRequest& request,
-                Ref<engine::PipeObject>& last) {
+                const MessageMemory& message, Ref<engine::PipeObject>& last) {
   engine::Engine& engine = call.engine();
   if (field == kWrite) {
     engine::PipeWriter* const writer = call.writer();
     auto op = engine::MakeRef<engine::WriteOperation>(
-        absl::Cord(request.data), writer, call.home(), call.caller(),
+        DataOf(request, message), writer, call.home(), call.caller(),
         call.session()->caller_info());
     call.Sleep(op, [&]() -> absl::StatusOr<engine::Started> {
       if (writer != nullptr) return StartOn(writer->pipe(), op);

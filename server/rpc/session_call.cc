@@ -53,9 +53,10 @@ class SessionCall final : public engine::SessionTransport {
   void Probe(std::function<void()> done) override;
 
  private:
-  // A message, with the memory that it lies in.
+  // A message, with the memory that it lies in, which what it brings may need
+  // for longer.
   struct Message {
-    grpc::Slice bytes;
+    std::shared_ptr<grpc::Slice> bytes = std::make_shared<grpc::Slice>();
     SessionInput input;
   };
   // Parses incoming_; an error as ParseRequest().
@@ -186,11 +187,13 @@ void SessionCall::OnRead(bool ok) {
 absl::Status SessionCall::Parse(Message& message) {
   absl::Status status = CheckRequestSize(*parts_.engine, incoming_);
   if (!status.ok()) return status;
-  if ((!incoming_.TrySingleSlice(&message.bytes).ok() &&
-       !incoming_.DumpToSingleSlice(&message.bytes).ok()) ||
-      !message.input.Parse(absl::string_view(
-          reinterpret_cast<const char*>(message.bytes.begin()),
-          message.bytes.size()))) {
+  grpc::Slice& bytes = *message.bytes;
+  if ((!incoming_.TrySingleSlice(&bytes).ok() &&
+       !incoming_.DumpToSingleSlice(&bytes).ok()) ||
+      !message.input.Parse(
+          absl::string_view(reinterpret_cast<const char*>(bytes.begin()),
+                            bytes.size()),
+          message.bytes)) {
     if (message.input.has_too_many()) {
       return MakeError(
           EMSGSIZE,

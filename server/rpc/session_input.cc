@@ -1,8 +1,10 @@
 #include "server/rpc/session_input.h"
 
+#include <memory>
 #include <string>
+#include <utility>
 
-#include "server/rpc/wire_reader.h"
+#include "transport/wire_reader.h"
 
 namespace waitq::rpc {
 namespace {
@@ -56,7 +58,9 @@ const MessageLite* RequestOf(const v1::Operation& operation) {
 
 }  // namespace
 
-bool SessionInput::Parse(absl::string_view bytes) {
+bool SessionInput::Parse(absl::string_view bytes,
+                         std::shared_ptr<const void> owner) {
+  memory_ = {.owner = std::move(owner), .size_bytes = bytes.size()};
   std::vector<absl::string_view> operations;
   std::string rest;
   const bool split = Split(bytes, operations, rest);

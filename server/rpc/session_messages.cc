@@ -165,6 +165,7 @@ class SessionInvocation final : public Invocation {
 absl::Status ServeOperation(engine::Engine& engine, Session& session,
                             uint64_t number,
                             const SessionInput::Operation& operation,
+                            const MessageMemory& memory,
                             Ref<engine::PipeObject>& last) {
   const uint8_t field = operation.field;
   switch (session.Receive(number, field)) {
@@ -188,7 +189,7 @@ absl::Status ServeOperation(engine::Engine& engine, Session& session,
   } else if (operation.handle != 0 && !invocation.UseHandle(operation)) {
     // It has failed.
   } else if (operation.request == nullptr) {
-    ServePlain(invocation, field, operation.plain, last);
+    ServePlain(invocation, field, operation.plain, memory, last);
   } else {
     SessionMethods::Get().Of(field).serve(invocation, *operation.request);
   }
@@ -228,8 +229,8 @@ absl::Status Serve(engine::Engine& engine, Session& session,
   uint64_t number = message.first_operation();
   Ref<engine::PipeObject> last;
   for (const SessionInput::Operation& operation : input.operations()) {
-    const absl::Status status =
-        ServeOperation(engine, session, number++, operation, last);
+    const absl::Status status = ServeOperation(engine, session, number++,
+                                               operation, input.memory(), last);
     if (!status.ok()) return status;
   }
   for (const uint64_t cancelled : message.cancels()) session.Cancel(cancelled);

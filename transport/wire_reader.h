@@ -1,7 +1,7 @@
 // The least of protobuf's wire format that can be read without a message.
 
-#ifndef WAITQ_SERVER_RPC_WIRE_READER_H_
-#define WAITQ_SERVER_RPC_WIRE_READER_H_
+#ifndef WAITQ_TRANSPORT_WIRE_READER_H_
+#define WAITQ_TRANSPORT_WIRE_READER_H_
 
 #include <cstddef>
 #include <cstdint>
@@ -9,7 +9,7 @@
 #include "absl/strings/string_view.h"
 #include "google/protobuf/wire_format_lite.h"
 
-namespace waitq::rpc {
+namespace waitq {
 
 // Reads from the front of some bytes. Whatever it does not know, or is not
 // whole, it does not read: then the bytes are for a real parser.
@@ -92,6 +92,6 @@ class WireReader {
   const char* const end_;
 };
 
-}  // namespace waitq::rpc
+}  // namespace waitq
 
-#endif  // WAITQ_SERVER_RPC_WIRE_READER_H_
+#endif  // WAITQ_TRANSPORT_WIRE_READER_H_
