@@ -18,7 +18,8 @@ int CompletionOperation::OnWake(waitq::WaitEntry& entry, TaskState, int,
   auto& walk = *static_cast<CompletionObject::Walk*>(key);
   walk.completion.mu_.AssertHeld();
   if (walk.completion.PassedByLocked(op, walk.done)) return 0;
-  if (!walk.completion.TakeLocked(&op)) return -1;  // nothing left for anybody
+  if (walk.completion.done_ == 0) return -1;  // nothing left for anybody
+  if (!walk.completion.TakeLocked(&op)) return 0;
   walk.completion.FinishLocked(op, Ending::kDone, walk.done);
   ++walk.woken;
   return 1;
@@ -31,6 +32,7 @@ CompletionObject::CompletionObject(Shared* shared, std::string name,
 
 bool CompletionObject::TakeLocked(CompletionOperation* op) {
   if (done_ == 0) return false;
+  if (op != nullptr && !ClaimLocked(*op)) return false;
   if (done_ != kAll) {
     --done_;
     // One is as good as another: who takes one now may have somebody else's.

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <tuple>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -39,6 +40,16 @@ bool IsGone(const absl::Status& status) {
 }
 
 }  // namespace
+
+absl::Status CheckAlternatives(size_t alternatives) {
+  if (alternatives > 0 && alternatives <= kAlternativesMax) {
+    return absl::OkStatus();
+  }
+  return MakeError(EINVAL,
+                   absl::StrCat(alternatives, " alternatives: it is 1 to ",
+                                kAlternativesMax),
+                   {{"limit", "alternatives"}});
+}
 
 Engine::Engine(const Limits& limits, Timers* timers, uint64_t first_generation)
     : shared_(limits, timers, first_generation), epoch_(first_generation + 1) {
@@ -191,6 +202,14 @@ absl::StatusOr<Started> Engine::Poll(absl::string_view name,
                                      Ref<PollOperation> op,
                                      const SleepOptions& options) {
   return Start([&] { return FindOrMakePipe(name, {}); }, op, options);
+}
+
+absl::StatusOr<Started> Engine::WaitAny(
+    AnyOf& any_of, std::vector<AnyOf::Alternative> alternatives,
+    const SleepOptions& options) {
+  const absl::Status status = CheckAlternatives(alternatives.size());
+  if (!status.ok()) return status;
+  return any_of.Start(shared_, std::move(alternatives), options);
 }
 
 Started Engine::Read(PipeReader& reader, Ref<ReadOperation> op,
@@ -521,7 +540,12 @@ std::vector<TaskInfo> Engine::ListTasks(const TaskFilter& filter, size_t size) {
   std::partial_sort(
       sleepers.begin(), sleepers.begin() + size, sleepers.end(),
       [](const Sleeper& a, const Sleeper& b) { return a.id < b.id; });
-  sleepers.resize(size);
+  // The alternatives of one call, which have one id, are on one page.
+  const auto behind = std::partition(
+      sleepers.begin() + size, sleepers.end(), [&](const Sleeper& sleeper) {
+        return size > 0 && sleeper.id == sleepers[size - 1].id;
+      });
+  sleepers.erase(behind, sleepers.end());
 
   std::vector<uint64_t> ids;
   for (const Sleeper& sleeper : sleepers) ids.push_back(sleeper.id);
@@ -536,8 +560,10 @@ std::vector<TaskInfo> Engine::ListTasks(const TaskFilter& filter, size_t size) {
     described = sleeper.object;
     described->DescribeSleepers(ids, infos);
   }
-  std::sort(infos.begin(), infos.end(),
-            [](const TaskInfo& a, const TaskInfo& b) { return a.id < b.id; });
+  std::sort(
+      infos.begin(), infos.end(), [](const TaskInfo& a, const TaskInfo& b) {
+        return std::tie(a.id, a.alternative) < std::tie(b.id, b.alternative);
+      });
   return infos;
 }
 

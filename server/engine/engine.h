@@ -18,6 +18,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "core/timers.h"
+#include "server/engine/any_of.h"
 #include "server/engine/caller_info.h"
 #include "server/engine/completion_object.h"
 #include "server/engine/limits.h"
@@ -69,6 +70,9 @@ struct TaskFilter {
   uint64_t after = 0;             // with ids above this one
 };
 
+// Whether one call may wait for so many: EINVAL if not.
+absl::Status CheckAlternatives(size_t alternatives);
+
 // Thread safety: any thread may call any method.
 // Blocking: never, but for short locks.
 // Errors: of error.h, each with the object's name. Any method that takes a name
@@ -118,6 +122,11 @@ class Engine {
                                 const PipeOptionsRequest& pipe = {});
   absl::StatusOr<Started> Poll(absl::string_view name, Ref<PollOperation> op,
                                const SleepOptions& options);
+  // Any of several of these, whose success takes something: one call, ended by
+  // one of them. EINVAL: there are none, or more than kAlternativesMax.
+  absl::StatusOr<Started> WaitAny(AnyOf& any_of,
+                                  std::vector<AnyOf::Alternative> alternatives,
+                                  const SleepOptions& options);
   // Whether the pipe may come to what the read asks for: EINVAL if not.
   static absl::Status CheckServes(const PipeObject& pipe,
                                   const ReadOperation& op);
@@ -187,7 +196,8 @@ class Engine {
 
   // Objects by name, behind the name `page.after`.
   std::vector<ObjectStat> List(absl::string_view prefix, const Page& page);
-  // Sleepers by id, `size` of them at most.
+  // Sleepers by id, `size` of them at most, and with the last of them those
+  // that it is an alternative to.
   std::vector<TaskInfo> ListTasks(const TaskFilter& filter, size_t size);
   // Sends SIGINT, SIGTERM or SIGKILL to a sleeper; true if that has ended it.
   // ESRCH: none of this id. Looks at sleepers one by one.

@@ -57,6 +57,8 @@ struct Limits {
 };
 
 inline constexpr size_t kNameBytesMax = 255;
+// Of one call, each of which is a sleeper.
+inline constexpr size_t kAlternativesMax = 64;
 inline constexpr size_t kCallerBytesMax = 128;
 
 // How much of something is in use, of a limit. Thread-safe.

@@ -24,6 +24,7 @@ Ending EndingOf(Event event) {
       return Ending::kInterrupted;
     case Event::kCallerGone:
     case Event::kGraceEnd:
+    case Event::kNotChosen:
       return Ending::kCallerGone;
     case Event::kRemove:
       return Ending::kRemoved;
@@ -66,7 +67,7 @@ Started Object::Start(Ref<Operation> operation, const SleepOptions& options) {
     MutexLock lock(&mu_);
     if (removed_) return Started::kGone;
     op.object_ = Ref<Object>(this);
-    op.id_ = ++shared_.last_operation;
+    op.id_ = op.any_of_ ? op.any_of_->id() : ++shared_.last_operation;
     op.starting_ = true;
     op.started_ = shared_.Now();
     op.want_timing_ = options.want_timing;
@@ -160,6 +161,9 @@ void Object::GoToSleepLocked(Operation& op) {
 }
 
 void Object::ArmTimerLocked(Operation& op) {
+  // Of alternatives the first has the timer of all: they have one timeout, are
+  // tested in their order when it runs out, and end together.
+  if (op.alternative_ > 0) return;
   if (op.timer_armed_) {
     // If it is firing at this moment it will find its deadline moved, and be
     // armed again.
@@ -225,7 +229,14 @@ bool Object::OnEvent(Operation& operation, Event event, int signal) {
     MutexLock lock(&mu_);
     // Of a removed object: Remove() is on its way to its sleepers, and counts
     // those that it ends. So everywhere.
-    if (!IsAsleepLocked(operation) || removed_) return false;
+    if (!IsAsleepLocked(operation) || removed_) {
+      // An alternative has ended already, and the others are about to be tested
+      // because of that: not for a caller that has gone.
+      if (event == Event::kCallerGone || event == Event::kGraceEnd) {
+        ClaimLocked(operation);
+      }
+      return false;
+    }
     if (event == Event::kSignal) {
       if (!operation.task_.PostSignal(signal)) return false;
       operation.signal_ = static_cast<uint8_t>(signal);
@@ -281,6 +292,13 @@ void Object::Attach(Operation& op, absl::Time call_deadline, DoneList& done) {
 }
 
 void Object::Retest(Operation& op) {
+  if (!op.any_of_) return RetestThis(op);
+  for (const Ref<Operation>& leg : op.any_of_->Legs()) {
+    leg->object().RetestThis(*leg);
+  }
+}
+
+void Object::RetestThis(Operation& op) {
   DoneList done;
   {
     MutexLock lock(&mu_);
@@ -297,11 +315,13 @@ void Object::OnEventLocked(Operation& op, Event event, DoneList& done) {
     return;  // it runs on without its caller
   }
   // Condition beats timeout, signal and drain. Who is gone, or too near its
-  // end, is not tested: it would be given something that it does not get.
-  if ((event == Event::kTimer || event == Event::kSignal ||
-       event == Event::kDrain) &&
-      !PassedByLocked(op, done)) {
-    TestLocked(op, done);
+  // end, is not tested: it would be given something that it does not get. That
+  // goes for all alternatives, from this moment on.
+  if (event == Event::kTimer || event == Event::kSignal ||
+      event == Event::kDrain) {
+    if (!PassedByLocked(op, done)) TestLocked(op, done);
+  } else if (event != Event::kNotChosen) {
+    ClaimLocked(op);
   }
   if (IsAsleepLocked(op)) {
     Ending ending = EndingOf(event);
@@ -455,6 +475,7 @@ void Object::DescribeSleepers(const std::vector<uint64_t>& ids,
       info.place = place;
       info.exclusive = op.exclusive();
       info.detached = op.detached_ || op.caller_info_->away();
+      if (op.any_of_) info.alternative = op.alternative_;
     }
   }
 }

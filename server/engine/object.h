@@ -21,6 +21,7 @@
 #include "core/mutex.h"
 #include "core/timers.h"
 #include "core/wait_queue.h"
+#include "server/engine/any_of.h"
 #include "server/engine/limits.h"
 #include "server/engine/operation.h"
 #include "server/engine/ref.h"
@@ -84,6 +85,8 @@ struct TaskInfo {
   uint64_t place;
   bool exclusive;
   bool detached;
+  // Of a call that waits for any of several: which of them. All have its id.
+  std::optional<uint32_t> alternative;
 };
 
 // What Start() did with an operation.
@@ -148,7 +151,7 @@ class Object : public RefCounted, private Timer {
   virtual void ReleaseAllOf(const CallerInfo&) {}
 
   // What has passed the operation by, because its session was away, may be
-  // there still: tested in place.
+  // there still: tested in place; so are those that it is an alternative to.
   void Retest(Operation& operation) ABSL_LOCKS_EXCLUDED(mu_);
   // The operation's timer has fired.
   void OnTimer(Operation& operation) ABSL_LOCKS_EXCLUDED(mu_);
@@ -236,12 +239,21 @@ class Object : public RefCounted, private Timer {
                            DoneList& done) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
   // Whether a walk has to pass the operation by: to be asked by every wake
-  // function first. Its caller has gone, and it would take; or its call is so
-  // near its end that nothing may be handed to it: then it has ended as timed
-  // out. (Its timer sees to that, too, but may be late.)
+  // function first. Its caller has gone, and it would take; an alternative to
+  // it has been chosen; or its call is so near its end that nothing may be
+  // handed to it: then it has ended as timed out. (Its timer sees to that, too,
+  // but may be late.)
   bool PassedByLocked(Operation& operation, DoneList& done)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
     return IsAwayLocked(operation) || EndIfNearDeadlineLocked(operation, done);
+  }
+
+  // Whether the operation may take what it waits for, which is there, and end:
+  // to be asked last, before anything is changed, by whatever would let it. If
+  // not an alternative to it has been chosen, perhaps since this walk has come
+  // to it: it is passed by.
+  static bool ClaimLocked(const Operation& operation) {
+    return !operation.any_of_ || operation.any_of_->Claim(operation);
   }
 
   // To be called at the end of whatever may have left it blank.
@@ -285,9 +297,13 @@ class Object : public RefCounted, private Timer {
   // It has no caller now whom it could give what it takes.
   bool IsAwayLocked(Operation& operation) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
+    if (operation.any_of_ && operation.any_of_->IsClaimedByAnother(operation)) {
+      return true;
+    }
     return operation.takes() &&
            (operation.detached_ || operation.caller_info_->PassBy());
   }
+  void RetestThis(Operation& operation) ABSL_LOCKS_EXCLUDED(mu_);
   // Why an operation whose condition does not hold may not sleep; kAsleep if it
   // may.
   Ending RefusalLocked(Operation& operation, const SleepOptions& options)

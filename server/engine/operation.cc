@@ -4,6 +4,7 @@
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/container/inlined_vector.h"
+#include "server/engine/any_of.h"
 #include "server/engine/object.h"
 
 namespace waitq::engine {
@@ -24,6 +25,8 @@ Operation::Operation(WakeFunction wake, bool exclusive, Home* home,
       home_(home),
       caller_(caller),
       caller_info_(std::move(caller_info)) {}
+
+Operation::~Operation() = default;
 
 std::optional<absl::Duration> Operation::remaining() const {
   if (!has_timeout_) return std::nullopt;
@@ -97,13 +100,18 @@ DeliveryBatch::DeliveryBatch()
 
 DeliveryBatch::~DeliveryBatch() {
   if (!outermost_) return;
+  // An end may bring about another, and so on: one after another.
+  while (!collected.done.empty()) DeliverNow(std::move(collected.done));
   collected.open = false;
-  DeliverAll(std::move(collected.done));
 }
 
 void DeliverAll(DoneList done) {
-  if (collected.open) return collected.done.Append(std::move(done));
   if (done.empty()) return;
+  const DeliveryBatch following;
+  collected.done.Append(std::move(done));
+}
+
+void DeliverNow(DoneList done) {
   if (done.OfOneHome()) return done.first_->home_->Deliver(std::move(done));
   // As many lists as there are homes: a few, or as many as there are sessions.
   absl::InlinedVector<std::pair<Home*, DoneList>, 16> batches;

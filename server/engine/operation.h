@@ -31,6 +31,7 @@
 
 namespace waitq::engine {
 
+class AnyOf;
 class Object;
 class Operation;
 
@@ -60,7 +61,8 @@ enum class Event : uint8_t {
   kCallerGone,
   kRemove,
   kDrain,
-  kStop,  // after a drain: whoever is left
+  kStop,       // after a drain: whoever is left
+  kNotChosen,  // another alternative of the same call is its end (any_of.h)
 };
 
 // How an operation may sleep.
@@ -119,8 +121,11 @@ class Caller {
 
 class DoneList;
 
-// Hands each operation to its home, in batches, in order.
+// Hands each operation to its home, in batches, in order. Within a delivery,
+// or where a DeliveryBatch lives on this thread: when that is over.
 void DeliverAll(DoneList done);
+// At once: for DeliveryBatch.
+void DeliverNow(DoneList done);
 
 // Operations that have ended and are on their way home. Owns a reference to
 // each. Not thread-safe.
@@ -140,7 +145,7 @@ class DoneList {
   void Append(DoneList&& other);
 
  private:
-  friend void DeliverAll(DoneList done);
+  friend void DeliverNow(DoneList done);
 
   bool OfOneHome() const;
 
@@ -161,7 +166,9 @@ class Home {
 
 // While one lives, DeliverAll() on its thread collects; its destruction
 // delivers: what a message with a thousand operations brings about goes out in
-// a few messages, not in a thousand. Not to be held for long.
+// a few messages, not in a thousand. Not to be held for long. DeliverAll() has
+// one of its own: what a delivery brings about follows it, and does not pile up
+// on the stack.
 class DeliveryBatch {
  public:
   DeliveryBatch();
@@ -236,9 +243,15 @@ class Operation : public RefCounted, private WaitEntry, private Timer {
   // Bytes that its result carries.
   virtual uint64_t result_bytes() const { return 0; }
 
-  // For its home: anything, and what the home has made of it.
-  uint64_t tag() const { return tag_; }
-  void set_tag(uint64_t tag) { tag_ = tag; }
+  // For its home: anything, and what the home has made of it. All alternatives
+  // of a call have one together. (In any_of.h.)
+  inline uint64_t tag() const;
+  inline void set_tag(uint64_t tag);
+
+  // Of a call that waits for any of several (any_of.h): whether it is an
+  // alternative of one, and which, from 0.
+  bool is_alternative() const { return any_of_.get() != nullptr; }
+  uint8_t alternative() const { return alternative_; }
 
   // For people, what it waits for: "value == 1".
   virtual std::string Describe() const = 0;
@@ -247,7 +260,7 @@ class Operation : public RefCounted, private WaitEntry, private Timer {
   // `home` outlives the operation; `caller` until told or detached.
   Operation(WakeFunction wake, bool exclusive, Home* home, Caller* caller,
             std::shared_ptr<CallerInfo> caller_info);
-  ~Operation() override = default;
+  ~Operation() override;
 
   // The operation that an object's walk has come to.
   template <class T>
@@ -257,9 +270,11 @@ class Operation : public RefCounted, private WaitEntry, private Timer {
   bool WakesIn(TaskState mode) const { return (task_.state() & mode) != 0; }
 
  private:
+  friend class AnyOf;
   friend class DoneList;
   friend class Object;
-  friend void DeliverAll(DoneList done);
+  friend Ref<Operation> EndedOf(Ref<Operation> operation);
+  friend void DeliverNow(DoneList done);
 
   static void OnTimer(Timer& timer);
   // After its end: from its start to there, if either was wanted.
@@ -275,9 +290,11 @@ class Operation : public RefCounted, private WaitEntry, private Timer {
   bool detached_ = false;            // deadline_ may be grace_end_
   bool timer_armed_ = false;         // and has a reference
   uint8_t signal_ = 0;
+  uint8_t alternative_ = 0;
   uint64_t id_ = 0;
   uint64_t tag_ = 0;
-  Home* const home_;
+  Home* home_;         // while an alternative is asleep: any_of_
+  Ref<AnyOf> any_of_;  // of an alternative, from its start
   Caller* caller_;
   Ref<Object> object_;
   Operation* next_done_ = nullptr;  // DoneList's

@@ -102,7 +102,10 @@ void PipeObject::TestLocked(Operation& operation, DoneList& done) {
   switch (KindOf(operation)) {
     case Kind::kRead: {
       auto& op = static_cast<ReadOperation&>(operation);
-      if (op.size_.max_bytes == 0) return FinishLocked(op, Ending::kDone, done);
+      if (op.size_.max_bytes == 0) {
+        if (ClaimLocked(op)) FinishLocked(op, Ending::kDone, done);
+        return;
+      }
       // An end may be there for it, whose handle is older, and not for those
       // ahead of it. There are no bytes in which it could pass them.
       Walk walk{*this, done};
@@ -219,12 +222,14 @@ int PipeObject::ServeReaderLocked(ReadOperation& op, Walk& walk) {
   const uint64_t readable = ends_.ReadLimit(bytes_.write_offset()) - at;
   if (readable > 0) {
     if (bytes_.first_packet_bytes() > op.size_.max_bytes) {
+      if (!ClaimLocked(op)) return 0;
       FinishLocked(op, Ending::kTooLong, walk.done);  // and the packet stays
       walk.moved = true;
       return 1;
     }
     const uint64_t n = PortionLocked(op, readable);
     if (n == 0) return -1;  // the first in line is never passed
+    if (!ClaimLocked(op)) return 0;
     if (ChargeAnswerLocked(op, n, walk)) {
       GiveLocked(op, {at, bytes_.Take(n)}, /*charged=*/false, walk);
     }
@@ -238,6 +243,7 @@ int PipeObject::ServeReaderLocked(ReadOperation& op, Walk& walk) {
   // Nor for those behind it: who sleeps at an end has been told of it when it
   // came, or (TestLocked) when the sleeper did.
   if (end == PipeEnd::kNone) return -1;
+  if (!ClaimLocked(op)) return 0;
   ends_.Tell(at, reader);
   walk.told_end = true;
   op.broken_ = end == PipeEnd::kBroken;
@@ -249,6 +255,7 @@ int PipeObject::ServeReaderLocked(ReadOperation& op, Walk& walk) {
 // What was put back goes first, one place at a time; it may be less than the
 // read's min_bytes.
 int PipeObject::ServeReturnedLocked(ReadOperation& op, Walk& walk) {
+  if (!ClaimLocked(op)) return 0;
   uint64_t n = holds_.first_returned_bytes();
   if (n > op.size_.max_bytes) {
     if (options_.mode == PipeMode::kPacket) {

@@ -138,7 +138,7 @@ void Session::RetestPassedBy() {
   {
     MutexLock lock(&mu_);
     for (const Ref<Operation>& op : asleep_) {
-      if (op->takes()) operations.push_back(op);
+      if (op->takes() || op->is_alternative()) operations.push_back(op);
     }
   }
   // In the order in which they came, which the set does not keep.

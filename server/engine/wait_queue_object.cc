@@ -52,6 +52,7 @@ WaitQueueObject::WaitQueueObject(Shared* shared, std::string name, bool created)
 
 bool WaitQueueObject::TryLocked(WaitOperation& op, bool woken, DoneList& done) {
   if (!op.spec_.condition.Holds(value_, generation_, woken)) return false;
+  if (!ClaimLocked(op)) return false;
   op.value_before_ = value_;
   if (op.grant_ && !ChargeGrantLocked(op, done)) return true;
   if (!op.spec_.then.Apply(value_)) {

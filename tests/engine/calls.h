@@ -9,10 +9,14 @@
 #include <ostream>
 #include <string>
 #include <utility>
+#include <variant>
+#include <vector>
 
+#include "absl/status/status.h"
 #include "absl/strings/cord.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
+#include "server/engine/any_of.h"
 #include "server/engine/caller_info.h"
 #include "server/engine/engine.h"
 #include "server/engine/object.h"
@@ -157,6 +161,25 @@ using ReadCall = CallOf<ReadOperation>;
 using WriteCall = CallOf<WriteOperation>;
 using PollCall = CallOf<PollOperation>;
 
+// Of a call that waits for any of several: its alternatives, and the one that
+// has ended.
+class AnyCall : public Call {
+ public:
+  void OnEnded(Operation& operation) override {
+    ended_one = Ref<Operation>(&operation);
+    Call::OnEnded(operation);
+  }
+  Operation& operation() override { return ended_one ? *ended_one : *legs[0]; }
+  int alternative() { return operation().alternative(); }
+  template <class Op>
+  Op& As() {
+    return static_cast<Op&>(operation());
+  }
+
+  std::vector<Ref<Operation>> legs;
+  Ref<Operation> ended_one;
+};
+
 // Makes the operation of a call.
 inline std::shared_ptr<CallerInfo> TestCaller() {
   static const auto info =
@@ -183,6 +206,58 @@ inline Ref<WriteOperation> MakeWrite(absl::string_view data, PipeWriter* writer,
                                      Home* home, Caller* caller) {
   return MakeRef<WriteOperation>(absl::Cord(data), writer, home, caller,
                                  TestCaller());
+}
+
+// What one alternative waits for.
+struct OnWord {
+  std::string name;
+  WaitArgs args;
+};
+struct OnDone {
+  std::string name;
+};
+struct OnRead {
+  std::string name;
+  ReadSize size = 1;
+};
+using Term = std::variant<OnWord, OnDone, OnRead>;
+
+inline AnyOf::Alternative MakeAlternative(Engine& engine, const Term& term,
+                                          Home* home, Caller* caller) {
+  if (const auto* word = std::get_if<OnWord>(&term)) {
+    auto op = MakeWait(word->args, home, caller);
+    return {op, [&engine, name = word->name, op](const SleepOptions& sleep) {
+              return engine.Wait(name, op, sleep);
+            }};
+  }
+  if (const auto* done = std::get_if<OnDone>(&term)) {
+    auto op = MakeDoneWait(home, caller);
+    return {op, [&engine, name = done->name, op](const SleepOptions& sleep) {
+              return engine.Wait(name, op, sleep);
+            }};
+  }
+  const auto& read = std::get<OnRead>(term);
+  auto op = MakeRead(read.size, nullptr, home, caller);
+  return {op, [&engine, name = read.name, op](const SleepOptions& sleep) {
+            return engine.Read(name, op, sleep);
+          }};
+}
+
+// Starts it.
+inline absl::Status StartAny(Engine& engine, const std::vector<Term>& terms,
+                             const SleepOptions& sleep, Home* home,
+                             AnyCall& call) {
+  std::vector<AnyOf::Alternative> alternatives;
+  for (const Term& term : terms) {
+    alternatives.push_back(MakeAlternative(engine, term, home, &call));
+    call.legs.push_back(alternatives.back().operation);
+  }
+  const auto any_of = MakeRef<AnyOf>();
+  const auto started = engine.WaitAny(*any_of, std::move(alternatives), sleep);
+  if (!started.ok()) return started.status();
+  call.started = *started;
+  if (call.started == Started::kEnded) call.ended_one = any_of->TakeEnded();
+  return absl::OkStatus();
 }
 
 }  // namespace waitq::engine

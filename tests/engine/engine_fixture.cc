@@ -152,6 +152,20 @@ WriteCall& EngineTest::Write(PipeWriter& writer, absl::string_view data,
   return call;
 }
 
+AnyCall& EngineTest::WaitAny(const std::vector<Term>& terms,
+                             const SleepOptions& sleep) {
+  AnyCall& call = NewNoting<AnyCall>();
+  const absl::Status status =
+      engine::StartAny(*engine_, terms, sleep, &home_, call);
+  EXPECT_TRUE(status.ok()) << status;
+  return call;
+}
+
+absl::Status EngineTest::StartAny(const std::vector<Term>& terms,
+                                  const SleepOptions& sleep) {
+  return engine::StartAny(*engine_, terms, sleep, &home_, NewNoting<AnyCall>());
+}
+
 void EngineTest::Detach(Call& call) {
   call.detached = true;
   call.operation().Detach();

@@ -68,6 +68,12 @@ class EngineTest : public testing::Test {
   WriteCall& Write(PipeWriter& writer, absl::string_view data,
                    const SleepOptions& sleep = {});
 
+  // Any of these. A failure is the test's, but for StartAny()'s.
+  AnyCall& WaitAny(const std::vector<Term>& terms,
+                   const SleepOptions& sleep = {});
+  absl::Status StartAny(const std::vector<Term>& terms,
+                        const SleepOptions& sleep = {});
+
   // Its caller goes, and will not be told.
   static void Detach(Call& call);
 
@@ -111,12 +117,12 @@ class EngineTest : public testing::Test {
 
  private:
   // Notes the order in which calls are told.
-  template <class Op>
-  class NotingCall final : public CallOf<Op> {
+  template <class C>
+  class NotingCall final : public C {
    public:
     explicit NotingCall(std::vector<Call*>* told) : told_(*told) {}
     void OnEnded(Operation& operation) override {
-      CallOf<Op>::OnEnded(operation);
+      C::OnEnded(operation);
       told_.push_back(this);
     }
 
@@ -126,8 +132,12 @@ class EngineTest : public testing::Test {
 
   template <class Op>
   CallOf<Op>& NewCall() {
-    auto call = std::make_unique<NotingCall<Op>>(&told_);
-    CallOf<Op>& result = *call;
+    return NewNoting<CallOf<Op>>();
+  }
+  template <class C>
+  C& NewNoting() {
+    auto call = std::make_unique<NotingCall<C>>(&told_);
+    C& result = *call;
     calls_.push_back(std::move(call));
     return result;
   }
