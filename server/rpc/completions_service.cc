@@ -4,6 +4,7 @@
 
 #include "server/engine/error.h"
 #include "server/rpc/decode.h"
+#include "server/rpc/operations.h"
 #include "server/rpc/services.h"
 #include "server/rpc/status_map.h"
 #include "server/rpc/unary_call.h"
@@ -11,10 +12,9 @@
 #include "waitq/v1/completions.pb.h"
 
 namespace waitq::rpc {
-namespace {
 
-void AnswerWait(engine::Operation& operation,
-                v1::CompletionWaitResponse& response) {
+void AnswerCompletionWait(engine::Operation& operation,
+                          v1::CompletionWaitResponse& response) {
   const auto& op = static_cast<engine::CompletionOperation&>(operation);
   response.set_outcome(OutcomeOf(op.ending()));
   if (const auto remaining = op.remaining()) {
@@ -25,14 +25,29 @@ void AnswerWait(engine::Operation& operation,
   response.set_redelivered(op.redelivered());
 }
 
+absl::StatusOr<engine::Ref<engine::CompletionOperation>> MakeCompletionWait(
+    Invocation& call, const v1::CompletionWaitRequest&,
+    std::shared_ptr<engine::CallerInfo> caller) {
+  return engine::MakeRef<engine::CompletionOperation>(
+      call.home(), call.caller(), std::move(caller));
+}
+
+absl::StatusOr<engine::Started> StartCompletionWait(
+    Invocation& call, const v1::CompletionWaitRequest& request,
+    const engine::Ref<engine::CompletionOperation>& op,
+    const engine::SleepOptions& options) {
+  return call.engine().Wait(request.name(), op, options);
+}
+
+namespace {
+
 void Wait(Invocation& call, const v1::CompletionWaitRequest& request) {
   engine::SleepOptions options;
   std::shared_ptr<engine::CallerInfo> caller;
   if (!call.GetSleep(request, MaySleepOn::kNo, options, caller)) return;
-  auto op = engine::MakeRef<engine::CompletionOperation>(
-      call.home(), call.caller(), std::move(caller));
-  call.Sleep(op,
-             [&] { return call.engine().Wait(request.name(), op, options); });
+  const auto op = MakeCompletionWait(call, request, std::move(caller));
+  call.Sleep(*op,
+             [&] { return StartCompletionWait(call, request, *op, options); });
 }
 
 void AnswerTryWait(engine::Operation& operation,
@@ -97,14 +112,15 @@ void Done(Invocation& call, const v1::DoneRequest& request) {
 }  // namespace
 
 ServiceMethods CompletionsMethods() {
-  return {v1::CompletionWaitRequest::descriptor()->file()->FindServiceByName(
-              "Completions"),
-          {Unary<v1::CompletionWaitRequest, &Wait, &AnswerWait>("Wait"),
-           Unary<v1::TryWaitRequest, &TryWait, &AnswerTryWait>("TryWait"),
-           Unary<v1::CompleteRequest, &Complete>("Complete"),
-           Unary<v1::ReinitRequest, &Reinit>("Reinit"),
-           Unary<v1::DoneRequest, &Done>("Done")},
-          {}};
+  return {
+      v1::CompletionWaitRequest::descriptor()->file()->FindServiceByName(
+          "Completions"),
+      {Unary<v1::CompletionWaitRequest, &Wait, &AnswerCompletionWait>("Wait"),
+       Unary<v1::TryWaitRequest, &TryWait, &AnswerTryWait>("TryWait"),
+       Unary<v1::CompleteRequest, &Complete>("Complete"),
+       Unary<v1::ReinitRequest, &Reinit>("Reinit"),
+       Unary<v1::DoneRequest, &Done>("Done")},
+      {}};
 }
 
 }  // namespace waitq::rpc

@@ -201,6 +201,13 @@ absl::Status DecodeTimeout(const google::protobuf::Duration& message,
                                 " is negative"));
 }
 
+absl::Status WaitAnyTooLongError() {
+  return MakeError(EMSGSIZE,
+                   absl::StrCat("alternatives: more than ", kWaitAnyBytesMax,
+                                " bytes of them"),
+                   {{"limit", "alternatives"}});
+}
+
 absl::Status DecodeHold(const google::protobuf::Duration& message,
                         absl::Duration& hold) {
   hold = FromWire(message);

@@ -45,6 +45,13 @@ absl::Status DecodeTimeout(const google::protobuf::Duration& message,
 // What an answer has besides a pipe's bytes, at most.
 inline constexpr uint64_t kAnswerOverheadBytes = 1024;
 
+// So many bytes has a WaitAnyRequest at most: several times what its 64
+// alternatives can have. Each of millions that are two bytes long would take
+// thirty times as much memory before it is known that they are too many.
+inline constexpr size_t kWaitAnyBytesMax = 64 << 10;
+// EMSGSIZE.
+absl::Status WaitAnyTooLongError();
+
 // How many bytes a read asks for, and may be given in one answer.
 template <class Request>
 uint64_t ReadBytesOf(const engine::Engine& engine, const Request& request) {

@@ -6,6 +6,7 @@
 
 #include "server/engine/error.h"
 #include "server/rpc/decode.h"
+#include "server/rpc/operations.h"
 #include "server/rpc/services.h"
 #include "server/rpc/unary_call.h"
 #include "waitq/v1/objects.pb.h"
@@ -126,7 +127,8 @@ ServiceMethods ObjectsMethods() {
           {Unary<v1::CreateRequest, &Create>("Create"),
            Unary<v1::StatRequest, &Stat>("Stat"),
            Unary<v1::ListObjectsRequest, &List>("List"),
-           Unary<v1::RemoveRequest, &Remove>("Remove")},
+           Unary<v1::RemoveRequest, &Remove>("Remove"),
+           Unary<v1::WaitAnyRequest, &WaitAny, &AnswerWaitAny>("WaitAny")},
           {}};
 }
 

@@ -11,6 +11,7 @@
 #include "absl/strings/string_view.h"
 #include "server/engine/error.h"
 #include "server/rpc/decode.h"
+#include "server/rpc/operations.h"
 #include "server/rpc/poll_stream.h"
 #include "server/rpc/read_stream.h"
 #include "server/rpc/services.h"
@@ -20,7 +21,6 @@
 #include "waitq/v1/pipes.pb.h"
 
 namespace waitq::rpc {
-namespace {
 
 void AnswerRead(engine::Operation& operation, v1::ReadResponse& response) {
   auto& op = static_cast<engine::ReadOperation&>(operation);
@@ -34,6 +34,8 @@ void AnswerRead(engine::Operation& operation, v1::ReadResponse& response) {
   response.set_redelivered(op.redelivered());
 }
 
+namespace {
+
 // Of a handle's pipe, which may have been removed.
 absl::StatusOr<engine::Started> StartedOn(const engine::PipeObject& pipe,
                                           engine::Started started) {
@@ -41,47 +43,64 @@ absl::StatusOr<engine::Started> StartedOn(const engine::PipeObject& pipe,
   return started;
 }
 
-void Read(Invocation& call, const v1::ReadRequest& request) {
-  engine::SleepOptions options;
-  std::shared_ptr<engine::CallerInfo> caller;
-  if (!call.GetSleep(request, MaySleepOn::kNo, options, caller)) return;
+}  // namespace
+
+absl::StatusOr<engine::Ref<engine::ReadOperation>> MakeRead(
+    Invocation& call, const v1::ReadRequest& request,
+    std::shared_ptr<engine::CallerInfo> caller) {
   const uint64_t max_bytes = ReadBytesOf(call.engine(), request);
   const uint64_t min_bytes = request.has_min_bytes() ? request.min_bytes() : 1;
   if (min_bytes < 1 || (min_bytes > max_bytes && min_bytes > 1)) {
-    return call.Fail(engine::MakeError(
+    return engine::MakeError(
         EINVAL, absl::StrCat("min_bytes: ", min_bytes, " is not in 1 to ",
-                             max_bytes, ", what is read at most")));
+                             max_bytes, ", what is read at most"));
   }
-  engine::PipeOptionsRequest pipe;
-  const absl::Status status = Decode(request.options(), pipe);
-  if (!status.ok()) return call.Fail(status);
   auto op = engine::MakeRef<engine::ReadOperation>(
       engine::ReadSize(max_bytes, min_bytes), call.reader(), call.home(),
       call.caller(), std::move(caller));
   if (request.has_hold()) {
     absl::Duration hold;
     const absl::Status held = DecodeHold(request.hold(), hold);
-    if (!held.ok()) return call.Fail(held);
+    if (!held.ok()) return held;
     op->HoldFor(hold);
   } else if (call.session() != nullptr) {
     op->HoldUntilTaken();
   }
-  call.Sleep(op, [&]() -> absl::StatusOr<engine::Started> {
-    absl::StatusOr<engine::Started> started;
-    if (call.reader() != nullptr) {
-      const engine::PipeObject& of = call.reader()->pipe();
-      const absl::Status served = engine::Engine::CheckServes(of, *op);
-      if (!served.ok()) return served;
-      started = StartedOn(of, call.engine().Read(*call.reader(), op, options));
-    } else {
-      started = call.engine().Read(request.name(), op, options, pipe);
-    }
-    if (started.ok() && request.has_hold() && call.session() != nullptr) {
-      // By its own id, which the session's end does not know.
-      call.session()->NoteHolds(engine::Ref<engine::Object>(&op->object()));
-    }
-    return started;
-  });
+  return op;
+}
+
+absl::StatusOr<engine::Started> StartRead(
+    Invocation& call, const v1::ReadRequest& request,
+    const engine::Ref<engine::ReadOperation>& op,
+    const engine::SleepOptions& options) {
+  engine::PipeOptionsRequest pipe;
+  const absl::Status status = Decode(request.options(), pipe);
+  if (!status.ok()) return status;
+  absl::StatusOr<engine::Started> started;
+  if (call.reader() != nullptr) {
+    const engine::PipeObject& of = call.reader()->pipe();
+    const absl::Status served = engine::Engine::CheckServes(of, *op);
+    if (!served.ok()) return served;
+    started = StartedOn(of, call.engine().Read(*call.reader(), op, options));
+  } else {
+    started = call.engine().Read(request.name(), op, options, pipe);
+  }
+  if (started.ok() && request.has_hold() && call.session() != nullptr) {
+    // By its own id, which the session's end does not know.
+    call.session()->NoteHolds(engine::Ref<engine::Object>(&op->object()));
+  }
+  return started;
+}
+
+namespace {
+
+void Read(Invocation& call, const v1::ReadRequest& request) {
+  engine::SleepOptions options;
+  std::shared_ptr<engine::CallerInfo> caller;
+  if (!call.GetSleep(request, MaySleepOn::kNo, options, caller)) return;
+  const auto op = MakeRead(call, request, std::move(caller));
+  if (!op.ok()) return call.Fail(op.status());
+  call.Sleep(*op, [&] { return StartRead(call, request, *op, options); });
 }
 
 void AnswerWrite(engine::Operation& operation, v1::WriteResponse& response) {

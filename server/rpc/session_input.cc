@@ -4,6 +4,7 @@
 #include <string>
 #include <utility>
 
+#include "server/rpc/decode.h"
 #include "transport/wire_reader.h"
 
 namespace waitq::rpc {
@@ -50,10 +51,27 @@ const MessageLite* RequestOf(const v1::Operation& operation) {
       return &operation.create();
     case v1::Operation::kRemove:
       return &operation.remove();
+    case v1::Operation::kWaitAny:
+      return &operation.wait_any();
     case v1::Operation::REQUEST_NOT_SET:
       break;
   }
   return nullptr;
+}
+
+// Whether it is a WaitAny that is not to be parsed.
+bool IsTooLong(absl::string_view operation) {
+  if (operation.size() <= kWaitAnyBytesMax) return false;
+  WireReader reader(operation);
+  while (!reader.done()) {
+    uint32_t tag;
+    // (What cannot be read here may have one, too.)
+    if (!reader.Tag(tag) || !reader.Skip(tag) ||
+        tag == WireReader::BytesTag(v1::Operation::kWaitAnyFieldNumber)) {
+      return true;
+    }
+  }
+  return false;
 }
 
 }  // namespace
@@ -81,6 +99,11 @@ bool SessionInput::Parse(absl::string_view bytes,
       continue;
     }
     operations_.pop_back();
+    if (IsTooLong(one)) {
+      operations_.push_back(
+          {.field = v1::Operation::kWaitAnyFieldNumber, .too_long = true});
+      continue;
+    }
     if (!arena_.has_value()) arena_.emplace();
     auto* const parsed =
         google::protobuf::Arena::CreateMessage<v1::Operation>(&*arena_);

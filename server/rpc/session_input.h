@@ -30,6 +30,8 @@ class SessionInput {
     // Unless it is a plain one.
     const google::protobuf::MessageLite* request = nullptr;
     PlainRequest plain = {};
+    // It is a WaitAny of more than kWaitAnyBytesMax, and was not looked at.
+    bool too_long = false;
   };
 
   SessionInput() = default;

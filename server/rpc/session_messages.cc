@@ -115,7 +115,7 @@ class SessionInvocation final : public Invocation {
     const absl::StatusOr<engine::Started> started = start();
     if (!started.ok()) return Fail(started.status());
     if (*started == engine::Started::kEnded) {
-      session_.Answer(number_, field_, std::move(op));
+      session_.Answer(number_, field_, engine::EndedOf(std::move(op)));
     } else {
       session_.Sleep(std::move(op), handle_);
     }
@@ -186,6 +186,8 @@ absl::Status ServeOperation(engine::Engine& engine, Session& session,
   SessionInvocation invocation(&engine, &session, number, field);
   if (field == 0) {
     invocation.Fail(MakeError(EINVAL, "an operation that asks for nothing"));
+  } else if (operation.too_long) {
+    invocation.Fail(WaitAnyTooLongError());
   } else if (operation.handle != 0 && !invocation.UseHandle(operation)) {
     // It has failed.
   } else if (operation.request == nullptr) {

@@ -44,6 +44,7 @@ void Encode(const engine::TaskInfo& info, v1::Task& message) {
   message.set_place(info.place);
   message.set_exclusive(info.exclusive);
   message.set_detached(info.detached);
+  if (info.alternative.has_value()) message.set_alternative(*info.alternative);
 }
 
 void List(Invocation& call, const v1::ListTasksRequest& request) {
@@ -63,15 +64,17 @@ void List(Invocation& call, const v1::ListTasksRequest& request) {
       size);
   v1::ListTasksResponse response;
   size_t bytes = 0;
+  uint64_t last = 0;
   for (const engine::TaskInfo& info : tasks) {
+    // A page does not part the alternatives of one call.
+    if (bytes >= kPageBytes && info.id != last) break;
+    last = info.id;
     v1::Task& task = *response.add_tasks();
     Encode(info, task);
     bytes += task.ByteSizeLong();
-    if (bytes >= kPageBytes) break;
   }
-  if (tasks.size() == size || bytes >= kPageBytes) {
-    response.set_next_page_token(
-        absl::StrCat(response.tasks(response.tasks_size() - 1).id()));
+  if (tasks.size() >= size || bytes >= kPageBytes) {
+    response.set_next_page_token(absl::StrCat(last));
   }
   call.Reply(response);
 }

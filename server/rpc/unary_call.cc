@@ -39,7 +39,7 @@ void UnaryCall::OnArrived(bool ok) {
   method_.serve(*this);
 }
 
-bool UnaryCall::Parse(google::protobuf::MessageLite& request) {
+bool UnaryCall::ParseAny(google::protobuf::MessageLite& request) {
   const absl::Status status = ParseRequest(engine_, request_, request);
   request_.Clear();
   if (!status.ok()) Fail(status);
@@ -111,8 +111,8 @@ void UnaryCall::Sleep(
   const absl::StatusOr<engine::Started> started = start();
   if (!started.ok()) return Fail(started.status());
   if (*started == engine::Started::kEnded) {
-    ended_ = op;
-    return End(AnswerOf(engine_, *op, method_.method.answer));
+    ended_ = engine::EndedOf(std::move(op));
+    return End(AnswerOf(engine_, *ended_, method_.method.answer));
   }
   if (running_) {
     running_ = false;  // the operation answers
@@ -134,7 +134,9 @@ void UnaryCall::OnEnded(engine::Operation& op) {
     }
     return Release();
   }
-  ended_ = std::move(op_);
+  // Of several the one that has ended the call.
+  ended_ = engine::Ref<engine::Operation>(&op);
+  op_ = nullptr;
   Send(AnswerOf(engine_, op, method_.method.answer));
   Release();
 }

@@ -47,9 +47,18 @@ class UnaryCall final : public Invocation, private engine::Caller {
   static void Arm(RawService* service, int index, const UnaryMethod* method,
                   engine::Engine* engine, CallQueue* queue);
 
-  // Parses the request, and drops its bytes. If it does not parse, the call has
-  // failed.
-  bool Parse(google::protobuf::MessageLite& request);
+  // Parses the request, and drops its bytes. If it does not parse, or has more
+  // of them than it may, the call has failed.
+  template <class Request>
+  bool Parse(Request& request) {
+    if constexpr (requires { request.alternatives(); }) {
+      if (request_.Length() > kWaitAnyBytesMax) {
+        Fail(WaitAnyTooLongError());
+        return false;
+      }
+    }
+    return ParseAny(request);
+  }
 
   // If the request has an id: whether this call is the one that is to be run.
   // Otherwise it has failed, or waits for the answer of another.
@@ -93,6 +102,7 @@ class UnaryCall final : public Invocation, private engine::Caller {
   void Send(const absl::StatusOr<grpc::ByteBuffer>& answer);
   bool BeginRepeat(engine::RepeatTable::Call repeat, const std::string& caller,
                    uint64_t server_epoch);
+  bool ParseAny(google::protobuf::MessageLite& request);
   void Release();
 
   RawService& service_;

@@ -4,6 +4,7 @@
 
 #include "server/engine/error.h"
 #include "server/rpc/decode.h"
+#include "server/rpc/operations.h"
 #include "server/rpc/services.h"
 #include "server/rpc/status_map.h"
 #include "server/rpc/unary_call.h"
@@ -11,7 +12,6 @@
 #include "waitq/v1/wait_queues.pb.h"
 
 namespace waitq::rpc {
-namespace {
 
 void AnswerWait(engine::Operation& operation, v1::WaitResponse& response) {
   const auto& op = static_cast<engine::WaitOperation&>(operation);
@@ -25,7 +25,9 @@ void AnswerWait(engine::Operation& operation, v1::WaitResponse& response) {
   response.set_slept(op.slept());
 }
 
-void Wait(Invocation& call, const v1::WaitRequest& request) {
+absl::StatusOr<engine::Ref<engine::WaitOperation>> MakeWait(
+    Invocation& call, const v1::WaitRequest& request,
+    std::shared_ptr<engine::CallerInfo> caller) {
   engine::WaitSpec spec;
   absl::Status status;
   if (request.has_condition()) {
@@ -45,10 +47,7 @@ void Wait(Invocation& call, const v1::WaitRequest& request) {
           EINVAL, "undo: only in a session, whose end undoes it");
     }
   }
-  if (!status.ok()) return call.Fail(status);
-  engine::SleepOptions options;
-  std::shared_ptr<engine::CallerInfo> caller;
-  if (!call.GetSleep(request, MaySleepOn::kNo, options, caller)) return;
+  if (!status.ok()) return status;
 
   spec.then_wake = request.then_wake();
   spec.exclusive =
@@ -57,13 +56,29 @@ void Wait(Invocation& call, const v1::WaitRequest& request) {
   auto op = engine::MakeRef<engine::WaitOperation>(
       spec, call.home(), call.caller(), std::move(caller));
   if (request.has_undo()) op->MakeGrant(undo);
-  call.Sleep(op, [&] {
-    auto started = call.engine().Wait(request.name(), op, options);
-    if (started.ok() && request.has_undo()) {
-      call.session()->NoteHolds(engine::Ref<engine::Object>(&op->object()));
-    }
-    return started;
-  });
+  return op;
+}
+
+absl::StatusOr<engine::Started> StartWait(
+    Invocation& call, const v1::WaitRequest& request,
+    const engine::Ref<engine::WaitOperation>& op,
+    const engine::SleepOptions& options) {
+  auto started = call.engine().Wait(request.name(), op, options);
+  if (started.ok() && request.has_undo()) {
+    call.session()->NoteHolds(engine::Ref<engine::Object>(&op->object()));
+  }
+  return started;
+}
+
+namespace {
+
+void Wait(Invocation& call, const v1::WaitRequest& request) {
+  engine::SleepOptions options;
+  std::shared_ptr<engine::CallerInfo> caller;
+  if (!call.GetSleep(request, MaySleepOn::kNo, options, caller)) return;
+  const auto op = MakeWait(call, request, std::move(caller));
+  if (!op.ok()) return call.Fail(op.status());
+  call.Sleep(*op, [&] { return StartWait(call, request, *op, options); });
 }
 
 void WakeUp(Invocation& call, const v1::WakeUpRequest& request) {

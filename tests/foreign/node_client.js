@@ -1203,6 +1203,19 @@ group('PollStream', [], {
 
 // --- objects and tasks -------------------------------------------------------
 
+function anyNames(t) {
+  return ['word', 'done', 'pipe'].map((kind) => `${t.name}/${kind}`);
+}
+
+function anyRequest(t) {
+  const [word, done, pipe] = anyNames(t);
+  return {alternatives: [
+    {wait: {name: word, condition: {greater: 0}, then: {add: -1}}},
+    {completion_wait: {name: done}},
+    {read: {name: pipe}},
+  ]};
+}
+
 // Every page of a listing.
 async function pagesOf(method, request) {
   const pages = [];
@@ -1258,6 +1271,51 @@ group('Objects', [], {
         t.client.objects.List, {prefix: `${t.name}/`, page_size: 10});
     equal(pages.flatMap((p) => p.objects.map((o) => o.name)), names);
     equal(pages.length, 3);
+  },
+});
+
+// Of a word, a completion and a pipe.
+group('AnyOf', [], {
+  async 'each ends it'(t) {
+    const [word, done, pipe] = anyNames(t);
+    const chosen = async (wake, index, kind) => {
+      const sleeper = t.client.objects.WaitAny(anyRequest(t));
+      for (const name of anyNames(t)) await t.client.awaitSleepers(name, 1);
+      await wake();
+      const answer = await sleeper;
+      equal([answer.outcome, answer.alternative, answer.response],
+          ['OUTCOME_DONE', index, kind]);
+      for (const name of anyNames(t)) await t.client.awaitSleepers(name, 0);
+      return answer;
+    };
+    const {wait} = await chosen(
+        () => t.wake({name: word, update: {add: 1}}), 0, 'wait');
+    equal(wait.value_after, '0');
+    await chosen(
+        () => t.client.completions.Complete({name: done}), 1,
+        'completion_wait');
+    const {read} = await chosen(
+        () => t.client.pipes.Write({name: pipe, data: Buffer.from('abc')}), 2,
+        'read');
+    equal(read.data.toString(), 'abc');
+  },
+
+  async 'without any'(t) {
+    equal((await t.client.objects.WaitAny(
+        {...anyRequest(t), nonblock: true})).outcome, 'OUTCOME_WOULD_BLOCK');
+    equal((await t.client.objects.WaitAny(
+        {...anyRequest(t), timeout: duration(1)})).outcome,
+    'OUTCOME_TIMED_OUT');
+  },
+
+  async 'none and too many'(t) {
+    for (const alternatives of
+      [[], Array(65).fill(anyRequest(t).alternatives[0])]) {
+      const {metadata} = await failure(
+          t.client.objects.WaitAny({alternatives}),
+          Code.INVALID_ARGUMENT, 'EINVAL');
+      equal(metadata.limit, 'alternatives');
+    }
   },
 });
 

@@ -1276,6 +1276,88 @@ class Objects(Case):
         self.assertEqual((found, pages), (names, 3))
 
 
+class AnyOf(Case):
+    """Of a word, a completion and a pipe."""
+
+    def names(self):
+        return [f"{self.name}/{kind}" for kind in ("word", "done", "pipe")]
+
+    def request(self, **fields):
+        word, done, pipe = self.names()
+        return objects_pb2.WaitAnyRequest(alternatives=[
+            objects_pb2.Alternative(wait=wait_request(
+                word, condition=Condition(greater=0), then=Action(add=-1))),
+            objects_pb2.Alternative(
+                completion_wait=completions_pb2.CompletionWaitRequest(
+                    name=done)),
+            objects_pb2.Alternative(read=read_request(pipe)),
+        ], **fields)
+
+    def asleep_on_all(self, **fields):
+        sleeper = self.client.objects.WaitAny.future(self.request(**fields))
+        for name in self.names():
+            self.client.await_sleepers(name, 1)
+        return sleeper
+
+    def assert_chosen(self, sleeper, index, kind):
+        answer = sleeper.result()
+        self.assertEqual(
+            (answer.outcome, answer.alternative, answer.WhichOneof("response")),
+            (common_pb2.OUTCOME_DONE, index, kind))
+        for name in self.names():
+            self.client.await_sleepers(name, 0)
+        return answer
+
+    def test_each_ends_it(self):
+        word, done, pipe = self.names()
+        sleeper = self.asleep_on_all()
+        self.wake(word, update=Action(add=1))
+        answer = self.assert_chosen(sleeper, 0, "wait")
+        self.assertEqual(answer.wait.value_after, 0)
+        sleeper = self.asleep_on_all()
+        self.client.completions.Complete(
+            completions_pb2.CompleteRequest(name=done))
+        self.assert_chosen(sleeper, 1, "completion_wait")
+        sleeper = self.asleep_on_all()
+        self.client.pipes.Write(write_request(pipe, b"abc"))
+        answer = self.assert_chosen(sleeper, 2, "read")
+        self.assertEqual(answer.read.data, b"abc")
+
+    def test_the_first_that_holds_at_once(self):
+        word, _, pipe = self.names()
+        self.store(1, word)
+        self.client.pipes.Write(write_request(pipe, b"abc"))
+        answer = self.client.objects.WaitAny(self.request())
+        self.assertEqual((answer.alternative, answer.slept), (0, False))
+        answer = self.client.objects.WaitAny(self.request(nonblock=True))
+        self.assertEqual(answer.read.data, b"abc")
+
+    def test_without_any(self):
+        answer = self.client.objects.WaitAny(self.request(nonblock=True))
+        self.assertEqual(answer.outcome, common_pb2.OUTCOME_WOULD_BLOCK)
+        self.assertFalse(answer.HasField("alternative"))
+        answer = self.client.objects.WaitAny(
+            self.request(timeout=duration(0.001)))
+        self.assertEqual(answer.outcome, common_pb2.OUTCOME_TIMED_OUT)
+
+    def test_ps_shows_each_with_one_id(self):
+        sleeper = self.asleep_on_all()
+        tasks = [self.client.sleepers(name)[0] for name in self.names()]
+        self.assertEqual([task.alternative for task in tasks], [0, 1, 2])
+        self.assertEqual(len({task.id for task in tasks}), 1)
+        self.assertFalse(sleeper.done())
+
+    def test_none_and_too_many(self):
+        none = objects_pb2.WaitAnyRequest()
+        many = objects_pb2.WaitAnyRequest(
+            alternatives=[self.request().alternatives[0]] * 65)
+        for request in (none, many):
+            error = self.assert_error(
+                lambda r=request: self.client.objects.WaitAny(r),
+                Code.INVALID_ARGUMENT, "EINVAL")
+            self.assertEqual(error.metadata["limit"], "alternatives")
+
+
 class Tasks(Case):
 
     def test_a_sleeper_as_ps_shows_it(self):
@@ -1601,7 +1683,8 @@ class EveryMethod(unittest.TestCase):
 
 def main():
     shared = [WaitQueues, Time, Cancel, Connection, Errors, Limits, Completions,
-              Pipes, Streams, Poll, PollStream, Objects, Tasks, Sessions, Drain]
+              Pipes, Streams, Poll, PollStream, Objects, AnyOf, Tasks, Sessions,
+              Drain]
     load = unittest.defaultTestLoader.loadTestsFromTestCase
     suite = unittest.TestSuite()
     for case in shared:

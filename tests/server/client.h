@@ -159,6 +159,10 @@ class Client {
                       v1::RemoveResponse* a) {
     return objects_.Remove(context, q, a);
   }
+  grpc::Status Invoke(grpc::ClientContext* context, const v1::WaitAnyRequest& q,
+                      v1::WaitAnyResponse* a) {
+    return objects_.WaitAny(context, q, a);
+  }
   grpc::Status Invoke(grpc::ClientContext* context,
                       const v1::ListTasksRequest& q, v1::ListTasksResponse* a) {
     return tasks_.List(context, q, a);
