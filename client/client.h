@@ -26,6 +26,7 @@
 #include "client/pipe_reader.h"
 #include "client/pipe_writer.h"
 #include "client/types.h"
+#include "client/wait_any.h"
 
 namespace waitq {
 
@@ -207,6 +208,18 @@ class Client {
   absl::StatusOr<std::unique_ptr<PipeWriter>> OpenWriter(
       const std::string& name, const OpenWriterOptions& options = {},
       std::stop_token stop = {});
+
+  // --- any of several objects -----------------------------------------------
+
+  // Sleeps until one of these holds, and takes from that one only: 1 to 64, of
+  // any kinds, in the order in which they are tested. If one of the objects is
+  // removed that is the end of it. If the session is lost while it sleeps it is
+  // begun anew, if each of the alternatives would be by itself.
+  absl::StatusOr<WaitAnyResult> WaitAny(
+      const std::vector<Alternative>& alternatives,
+      const WaitAnyOptions& options = {}, std::stop_token stop = {});
+  CallId WaitAny(const std::vector<Alternative>& alternatives,
+                 const WaitAnyOptions& options, Callback<WaitAnyResult> done);
 
   // --- calls with callbacks -------------------------------------------------
 

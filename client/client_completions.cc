@@ -4,6 +4,7 @@
 
 #include "client/client.h"
 #include "client/client_impl.h"
+#include "client/client_requests.h"
 #include "client/wire.h"
 
 namespace waitq {
@@ -15,23 +16,12 @@ Plan PlanAwait(const std::string& name, const AwaitOptions& options) {
             .timeout = options.timeout,
             .restartable = true,
             .sleeper = true};
-  v1::CompletionWaitRequest& request =
-      *plan.Message().mutable_completion_wait();
-  request.set_name(name);
-  SetSleep(options, request);
+  FillAwait(name, options, *plan.Message().mutable_completion_wait());
   return plan;
 }
 
 absl::StatusOr<AwaitResult> ReadAwait(v1::Result& result) {
-  const v1::CompletionWaitResponse& response = result.completion_wait();
-  absl::StatusOr<Outcome> outcome = FromWire(response.outcome());
-  if (!outcome.ok()) return outcome.status();
-  return AwaitResult{.outcome = *outcome,
-                     .remaining = RemainingOf(response),
-                     .slept = response.slept(),
-                     .timing = TimingOf(response),
-                     .generation = response.generation(),
-                     .redelivered = response.redelivered()};
+  return FromWire(result.completion_wait());
 }
 
 Plan PlanComplete(const std::string& name, std::optional<uint32_t> nr) {
@@ -54,6 +44,24 @@ absl::StatusOr<CompleteResult> ReadComplete(v1::Result& result) {
 }
 
 }  // namespace
+
+void FillAwait(const std::string& name, const AwaitOptions& options,
+               v1::CompletionWaitRequest& request) {
+  request.set_name(name);
+  SetSleep(options, request);
+}
+
+absl::StatusOr<AwaitResult> FromWire(
+    const v1::CompletionWaitResponse& response) {
+  absl::StatusOr<Outcome> outcome = FromWire(response.outcome());
+  if (!outcome.ok()) return outcome.status();
+  return AwaitResult{.outcome = *outcome,
+                     .remaining = RemainingOf(response),
+                     .slept = response.slept(),
+                     .timing = TimingOf(response),
+                     .generation = response.generation(),
+                     .redelivered = response.redelivered()};
+}
 
 absl::StatusOr<AwaitResult> Client::Await(const std::string& name,
                                           const AwaitOptions& options,

@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "client/client.h"
 #include "client/client_impl.h"
+#include "client/client_requests.h"
 #include "client/error.h"
 #include "client/pipe_streams.h"
 #include "client/wire.h"
@@ -36,12 +37,7 @@ Plan PlanRead(const std::string& name, const ReadOptions& options) {
   // One for each thread: its memory is there already.
   thread_local v1::ReadRequest request;
   request.Clear();
-  request.set_name(name);
-  request.set_max_bytes(options.max_bytes);
-  if (options.min_bytes != 1) request.set_min_bytes(options.min_bytes);
-  if (options.pipe) *request.mutable_options() = ToWire(*options.pipe);
-  if (options.hold) *request.mutable_hold() = ToWire(*options.hold);
-  SetSleep(options, request);
+  FillRead(name, options, request);
   plan.encoded = EncodeOperation(v1::Operation::kReadFieldNumber, request);
   return plan;
 }
@@ -163,8 +159,21 @@ std::string EncodePlainWrite(uint64_t handle, std::string_view name,
   return out;
 }
 
+void FillRead(const std::string& name, const ReadOptions& options,
+              v1::ReadRequest& request) {
+  request.set_name(name);
+  request.set_max_bytes(options.max_bytes);
+  if (options.min_bytes != 1) request.set_min_bytes(options.min_bytes);
+  if (options.pipe) *request.mutable_options() = ToWire(*options.pipe);
+  if (options.hold) *request.mutable_hold() = ToWire(*options.hold);
+  SetSleep(options, request);
+}
+
 absl::StatusOr<ReadResult> ReadRead(v1::Result& result) {
-  v1::ReadResponse& response = *result.mutable_read();
+  return FromWire(*result.mutable_read());
+}
+
+absl::StatusOr<ReadResult> FromWire(v1::ReadResponse& response) {
   absl::StatusOr<Outcome> outcome = FromWire(response.outcome());
   if (!outcome.ok()) return outcome.status();
   return ReadResult{.outcome = *outcome,

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "client/client.h"
+#include "client/client_requests.h"
 #include "client/grant.h"
 #include "client/wire.h"
 
@@ -16,38 +17,14 @@ Plan PlanWait(const std::string& name, const WaitOptions& options,
   // One for each thread: its memory is there already.
   thread_local v1::WaitRequest request;
   request.Clear();
-  request.set_name(name);
-  if (options.condition.has_value()) {
-    *request.mutable_condition() = ToWire(*options.condition);
-  }
-  if (options.then.has_value()) *request.mutable_then() = ToWire(*options.then);
-  if (options.exclusive.has_value()) request.set_exclusive(*options.exclusive);
-  request.set_then_wake(options.then_wake);
-  request.set_key(options.key);
-  if (undo != nullptr) *request.mutable_undo() = ToWire(*undo);
-  SetSleep(options, request);
+  FillWait(name, options, undo, request);
   plan.encoded = EncodeOperation(v1::Operation::kWaitFieldNumber, request);
-  // What changes the word is not known to have been undone, but for a grant
-  // that is undone in any case; and the wake that a wait without a condition is
-  // for may have come, and does not come again.
-  const bool is_undone =
-      undo != nullptr && !undo->only_while.has_value() && !undo->instead;
-  plan.restartable =
-      options.condition.has_value() && (is_undone || !options.then.has_value());
+  plan.restartable = IsRestartable(options, undo);
   return plan;
 }
 
 absl::StatusOr<WaitResult> ReadWait(v1::Result& result) {
-  const v1::WaitResponse& response = result.wait();
-  absl::StatusOr<Outcome> outcome = FromWire(response.outcome());
-  if (!outcome.ok()) return outcome.status();
-  return WaitResult{.outcome = *outcome,
-                    .value_before = response.value_before(),
-                    .value_after = response.value_after(),
-                    .generation = response.generation(),
-                    .remaining = RemainingOf(response),
-                    .slept = response.slept(),
-                    .timing = TimingOf(response)};
+  return FromWire(result.wait());
 }
 
 absl::StatusOr<GetResult> ReadGet(v1::Result& result) {
@@ -61,6 +38,42 @@ absl::StatusOr<StoreResult> ReadStore(v1::Result& result) {
 }
 
 }  // namespace
+
+void FillWait(const std::string& name, const WaitOptions& options,
+              const Undo* undo, v1::WaitRequest& request) {
+  request.set_name(name);
+  if (options.condition.has_value()) {
+    *request.mutable_condition() = ToWire(*options.condition);
+  }
+  if (options.then.has_value()) *request.mutable_then() = ToWire(*options.then);
+  if (options.exclusive.has_value()) request.set_exclusive(*options.exclusive);
+  request.set_then_wake(options.then_wake);
+  request.set_key(options.key);
+  if (undo != nullptr) *request.mutable_undo() = ToWire(*undo);
+  SetSleep(options, request);
+}
+
+bool IsRestartable(const WaitOptions& options, const Undo* undo) {
+  // What changes the word is not known to have been undone, but for a grant
+  // that is undone in any case; and the wake that a wait without a condition is
+  // for may have come, and does not come again.
+  const bool is_undone =
+      undo != nullptr && !undo->only_while.has_value() && !undo->instead;
+  return options.condition.has_value() &&
+         (is_undone || !options.then.has_value());
+}
+
+absl::StatusOr<WaitResult> FromWire(const v1::WaitResponse& response) {
+  absl::StatusOr<Outcome> outcome = FromWire(response.outcome());
+  if (!outcome.ok()) return outcome.status();
+  return WaitResult{.outcome = *outcome,
+                    .value_before = response.value_before(),
+                    .value_after = response.value_after(),
+                    .generation = response.generation(),
+                    .remaining = RemainingOf(response),
+                    .slept = response.slept(),
+                    .timing = TimingOf(response)};
+}
 
 Plan PlanWakeUp(const std::string& name, const WakeOptions& options) {
   Plan plan{.object = name};

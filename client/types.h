@@ -432,6 +432,9 @@ struct TaskInfo {
   bool exclusive = false;
   // Its caller has gone, and may come back with the same request id.
   bool detached = false;
+  // Of a call that waits for any of several, which is listed once for each:
+  // which of them this is.
+  std::optional<uint32_t> alternative = {};
 };
 
 }  // namespace waitq

@@ -256,6 +256,7 @@ v1::Task ToWire(const TaskInfo& task) {
   wire.set_place(task.place);
   wire.set_exclusive(task.exclusive);
   wire.set_detached(task.detached);
+  if (task.alternative.has_value()) wire.set_alternative(*task.alternative);
   return wire;
 }
 
@@ -320,6 +321,7 @@ TaskInfo FromWire(const v1::Task& task) {
   info.place = task.place();
   info.exclusive = task.exclusive();
   info.detached = task.detached();
+  if (task.has_alternative()) info.alternative = task.alternative();
   return info;
 }
 

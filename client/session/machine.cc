@@ -633,7 +633,8 @@ void SessionMachine::OnResultsLocked(v1::SessionResponse& message,
     const SessionReceipt receipt{
         .session = session_,
         .number = this_one,
-        .urgent = result.has_read() && !result.read().data().empty()};
+        .urgent = !result.read().data().empty() ||
+                  !result.wait_any().read().data().empty()};
     const auto it = operations_.find(result.operation());
     if (it == operations_.end()) {  // a handle's own end, which its calls tell
       SettleLocked(receipt, /*taken=*/true);

@@ -319,15 +319,36 @@ TEST_F(ClientTest, WhatCannotHappenTwiceIsBegunAnewWithWhatIsLeftOfItsTime) {
                 is_lost);
   // The wake that it is for may have come.
   client().Wait("flag", {}, is_lost);
-  server_.AwaitOperation(3);
+  // Of several, if none of them may have happened.
+  const Alternative look =
+      Alternative::Wait("flag", {.condition = Condition::Equal(1)});
+  absl::Notification any_told;
+  client().WaitAny({look, Alternative::Await("job"), Alternative::Read("pipe")},
+                   {.timeout = absl::Seconds(100)},
+                   [&](const absl::StatusOr<WaitAnyResult>& result) {
+                     EXPECT_EQ(result->alternative, 1u);
+                     any_told.Notify();
+                   });
+  client().WaitAny(
+      {look, Alternative::Wait("flag", {.condition = Condition::Equal(0),
+                                        .then = Action::Set(1)})},
+      {}, [&](const absl::StatusOr<WaitAnyResult>& result) {
+        EXPECT_EQ(ErrorReason(result.status()), "ESTALE");
+      });
+  server_.AwaitOperation(5);
   server_.Advance(absl::Seconds(40));
   server_.Close(StreamError(absl::StatusCode::kFailedPrecondition, "ESTALE"));
   server_.AwaitConnections(2);
   server_.Settle();
-  EXPECT_EQ(server_.operations(), 1u) << "what acts may have happened";
+  EXPECT_EQ(server_.operations(), 2u) << "what acts may have happened";
   EXPECT_EQ(server_.AwaitOperation(1).wait().timeout().seconds(), 60);
+  EXPECT_EQ(server_.AwaitOperation(2).wait_any().timeout().seconds(), 60);
   server_.Answer(1, ResultFromText(kDoneText));
+  server_.Answer(2, ResultFromText("wait_any { outcome: OUTCOME_DONE "
+                                   "alternative: 1 completion_wait { "
+                                   "outcome: OUTCOME_DONE } }"));
   told.WaitForNotification();
+  any_told.WaitForNotification();
 }
 
 TEST_F(ClientTest, WhatMeetsARestartedServerOnItsWayIsUnknownToo) {

@@ -65,6 +65,44 @@ TEST_F(ClientTest, WaitSaysAllAndReturnsAll) {
   EXPECT_EQ(result->timing->place, 4u);
 }
 
+TEST_F(ClientTest, WaitAnySaysAllAndReturnsAll) {
+  AnswerAll(R"(wait_any { outcome: OUTCOME_DONE alternative: 3
+                          remaining { nanos: 7000000 } slept: true
+                          read { outcome: OUTCOME_DONE data: 'abc' offset: 4 }
+                          timing { place: 4 } })");
+  const absl::StatusOr<WaitAnyResult> result = client().WaitAny(
+      {Alternative::Wait("flag", {.condition = Condition::Equal(3),
+                                  .then = Action::Add(-1),
+                                  .key = 6}),
+       Alternative::Acquire(
+           "lock", {.condition = Condition::Equal(0), .then = Action::Set(1)}),
+       Alternative::Await("job"),
+       Alternative::Read("pipe", {.max_bytes = 10, .min_bytes = 2})},
+      {.timeout = absl::Milliseconds(1500),
+       .nonblock = true,
+       .sleep = Sleep::kKillable,
+       .want_timing = true});
+  EXPECT_THAT(got(), Says(R"(wait_any {
+      alternatives { wait { name: 'flag' condition { equal: 3 }
+                            then { add: -1 } key: 6 } }
+      alternatives { wait { name: 'lock' condition { equal: 0 }
+                            then { set: 1 } undo {} } }
+      alternatives { completion_wait { name: 'job' } }
+      alternatives { read { name: 'pipe' max_bytes: 10 min_bytes: 2 } }
+      timeout { seconds: 1 nanos: 500000000 } nonblock: true
+      sleep: SLEEP_KILLABLE want_timing: true })"));
+  ASSERT_TRUE(result.ok()) << result.status();
+  EXPECT_EQ(result->outcome, Outcome::kDone);
+  EXPECT_EQ(result->alternative, 3u);
+  EXPECT_EQ(std::get<ReadResult>(result->result).data, "abc");
+  EXPECT_EQ(std::get<ReadResult>(result->result).offset, 4u);
+  EXPECT_EQ(result->remaining, absl::Milliseconds(7));
+  EXPECT_TRUE(result->slept);
+  EXPECT_FALSE(result->grant.is_held());
+  ASSERT_TRUE(result->timing.has_value());
+  EXPECT_EQ(result->timing->place, 4u);
+}
+
 TEST_F(ClientTest, WhatIsNotAskedForIsNotSaid) {
   AnswerAll("wait { outcome: OUTCOME_TIMED_OUT }");
   const absl::StatusOr<WaitResult> result = client().Wait("flag");

@@ -37,13 +37,16 @@ void EveryCallThatSleptIsTold(Scene& scene) {
   const auto await = StartAwait(scene.a, scene.Name("job"));
   const auto read = StartRead(scene.a, scene.Name("pipe"));
   const auto poll = StartPoll(scene.a, scene.Name("pipe"), {.in = true});
+  const auto any =
+      StartWaitAny(scene.a, {Alternative::Await(scene.Name("job")),
+                             Alternative::Read(scene.Name("pipe"))});
   EXPECT_TRUE(
       scene.b.CreatePipe(scene.Name("full"), {.capacity_bytes = 4}).ok());
   EXPECT_TRUE(scene.b.Write(scene.Name("full"), "abcd").ok());
   const auto write = StartWrite(scene.b, scene.Name("full"), "e");
   scene.AwaitAsleep(scene.Name("flag"), 2);
-  scene.AwaitAsleep(scene.Name("job"), 1);
-  scene.AwaitAsleep(scene.Name("pipe"), 2);
+  scene.AwaitAsleep(scene.Name("job"), 2);
+  scene.AwaitAsleep(scene.Name("pipe"), 3);
   scene.AwaitAsleep(scene.Name("full"), 1);
   Restart(scene);
   ExpectOwnerDead(wait.Await().status());
@@ -51,6 +54,7 @@ void EveryCallThatSleptIsTold(Scene& scene) {
   ExpectOwnerDead(await.Await().status());
   ExpectOwnerDead(read.Await().status());
   ExpectOwnerDead(poll.Await().status());
+  ExpectOwnerDead(any.Await().status());
   ExpectOwnerDead(write.Await().status());
   // Nothing of it goes on at the other server, and new calls do.
   for (const char* name : {"flag", "job", "pipe", "full"}) {

@@ -6,6 +6,7 @@
 #include <memory>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "absl/synchronization/notification.h"
@@ -73,6 +74,14 @@ inline UnderWay<PollResult> StartPoll(Client& client, const std::string& name,
                                       const PollOptions& options) {
   UnderWay<PollResult> call;
   call.id = client.Poll(name, options, call.Done());
+  return call;
+}
+
+inline UnderWay<WaitAnyResult> StartWaitAny(
+    Client& client, const std::vector<Alternative>& alternatives,
+    const WaitAnyOptions& options = {}) {
+  UnderWay<WaitAnyResult> call;
+  call.id = client.WaitAny(alternatives, options, call.Done());
   return call;
 }
 

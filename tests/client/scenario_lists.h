@@ -14,6 +14,7 @@ const std::vector<Scenario>& PipeScenarios();
 const std::vector<Scenario>& ObjectScenarios();  // and calls as such
 const std::vector<Scenario>& KitScenarios();     // locks and their like
 const std::vector<Scenario>& PollerScenarios();
+const std::vector<Scenario>& AnyScenarios();  // any of several objects
 
 }  // namespace waitq::test
 

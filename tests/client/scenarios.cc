@@ -63,7 +63,7 @@ void Scene::AwaitAsleep(const std::string& object, size_t n) const {
 const std::vector<Scenario>& Scenarios() {
   static const auto* const all = new std::vector<Scenario>(
       Join({&WaitScenarios(), &PipeScenarios(), &ObjectScenarios(),
-            &KitScenarios(), &PollerScenarios()}));
+            &KitScenarios(), &PollerScenarios(), &AnyScenarios()}));
   return *all;
 }
 
