@@ -77,6 +77,7 @@ absl::StatusOr<CommandLine> ParseCommandLine(
                "line for each");
   AddWaitQueueCommands(app, line.command);
   AddCompletionCommands(app, line.command);
+  AddAnyCommand(app, line.command);
   AddPipeCommands(app, line.command);
   AddMessageCommands(app, line.command);
   AddObjectCommands(app, line.command);

@@ -36,6 +36,8 @@ using Command = std::function<int(Environment&)>;
 void AddWaitQueueCommands(CLI::App& app, Command& command);
 // complete await reinit
 void AddCompletionCommands(CLI::App& app, Command& command);
+// wait-any
+void AddAnyCommand(CLI::App& app, Command& command);
 // write read
 void AddPipeCommands(CLI::App& app, Command& command);
 // send recv poll

@@ -1,5 +1,7 @@
 #include "client/cli/json.h"
 
+#include <variant>
+
 #include "client/wire.h"
 #include "google/protobuf/util/json_util.h"
 #include "transport/duration.h"
@@ -39,17 +41,40 @@ void SetRemaining(const Result& result, Message& message) {
   }
 }
 
-}  // namespace
-
-std::string Json(const WaitResult& result) {
+v1::WaitResponse ToMessage(const WaitResult& result) {
   v1::WaitResponse message;
   SetEnd(result, message);
   SetRemaining(result, message);
   message.set_value_before(result.value_before);
   message.set_value_after(result.value_after);
   message.set_generation(result.generation);
-  return ToJson(message);
+  return message;
 }
+
+v1::CompletionWaitResponse ToMessage(const AwaitResult& result) {
+  v1::CompletionWaitResponse message;
+  SetEnd(result, message);
+  SetRemaining(result, message);
+  message.set_generation(result.generation);
+  message.set_redelivered(result.redelivered);
+  return message;
+}
+
+v1::ReadResponse ToMessage(const ReadResult& result) {
+  v1::ReadResponse message;
+  SetEnd(result, message);
+  message.set_data(result.data);
+  message.set_offset(result.offset);
+  message.set_incarnation(result.incarnation);
+  message.set_broken(result.broken);
+  message.set_hold_id(result.hold_id);
+  message.set_redelivered(result.redelivered);
+  return message;
+}
+
+}  // namespace
+
+std::string Json(const WaitResult& result) { return ToJson(ToMessage(result)); }
 
 std::string Json(const WakeResult& result) {
   v1::WakeUpResponse message;
@@ -75,12 +100,7 @@ std::string Json(const StoreResult& result) {
 }
 
 std::string Json(const AwaitResult& result) {
-  v1::CompletionWaitResponse message;
-  SetEnd(result, message);
-  SetRemaining(result, message);
-  message.set_generation(result.generation);
-  message.set_redelivered(result.redelivered);
-  return ToJson(message);
+  return ToJson(ToMessage(result));
 }
 
 std::string Json(const CompleteResult& result) {
@@ -91,17 +111,7 @@ std::string Json(const CompleteResult& result) {
   return ToJson(message);
 }
 
-std::string Json(const ReadResult& result) {
-  v1::ReadResponse message;
-  SetEnd(result, message);
-  message.set_data(result.data);
-  message.set_offset(result.offset);
-  message.set_incarnation(result.incarnation);
-  message.set_broken(result.broken);
-  message.set_hold_id(result.hold_id);
-  message.set_redelivered(result.redelivered);
-  return ToJson(message);
-}
+std::string Json(const ReadResult& result) { return ToJson(ToMessage(result)); }
 
 std::string Json(const WriteResult& result) {
   v1::WriteResponse message;
@@ -123,6 +133,21 @@ std::string Json(const PollResult& result) {
   message.set_out(result.out);
   message.set_hup(result.hup);
   message.set_err(result.err);
+  return ToJson(message);
+}
+
+std::string Json(const WaitAnyResult& result) {
+  v1::WaitAnyResponse message;
+  SetEnd(result, message);
+  SetRemaining(result, message);
+  if (result.result.index() != 0) message.set_alternative(result.alternative);
+  if (const auto* wait = std::get_if<WaitResult>(&result.result)) {
+    *message.mutable_wait() = ToMessage(*wait);
+  } else if (const auto* await = std::get_if<AwaitResult>(&result.result)) {
+    *message.mutable_completion_wait() = ToMessage(*await);
+  } else if (const auto* read = std::get_if<ReadResult>(&result.result)) {
+    *message.mutable_read() = ToMessage(*read);
+  }
   return ToJson(message);
 }
 

@@ -22,6 +22,7 @@ std::string Json(const CompleteResult& result);
 std::string Json(const ReadResult& result);
 std::string Json(const WriteResult& result);
 std::string Json(const PollResult& result);
+std::string Json(const WaitAnyResult& result);
 std::string Json(const PipeChunk& chunk);
 std::string Json(const CreateResult& result);
 std::string Json(const ObjectInfo& object);

@@ -168,6 +168,35 @@ std::string AwaitLine(const AwaitResult& result) {
   return line;
 }
 
+std::string WaitAnyLine(const WaitAnyResult& result,
+                        const std::vector<Alternative>& alternatives) {
+  if (result.result.index() == 0 || result.alternative >= alternatives.size()) {
+    return "";
+  }
+  const Alternative& alternative = alternatives[result.alternative];
+  const auto begin = [&](ObjectKind kind) {
+    return absl::StrCat("alternative=", result.alternative,
+                        " kind=", KindName(kind), " name=", alternative.name,
+                        " ");
+  };
+  std::string line;
+  if (const auto* wait = std::get_if<WaitResult>(&result.result)) {
+    const auto& options = std::get<WaitOptions>(alternative.options);
+    line = begin(ObjectKind::kWaitQueue) +
+           WaitLine(*wait, options.then.has_value());
+  } else if (const auto* await = std::get_if<AwaitResult>(&result.result)) {
+    line = begin(ObjectKind::kCompletion) + AwaitLine(*await);
+  } else {
+    const auto& read = std::get<ReadResult>(result.result);
+    line = absl::StrCat(begin(ObjectKind::kPipe), "bytes=", read.data.size());
+    if (read.outcome == Outcome::kEndOfFile) {
+      absl::StrAppend(&line, " end_of_file=", read.broken ? "broken" : "clean");
+    }
+    absl::StrAppend(&line, " slept=", YesNo(read.slept));
+  }
+  return line + TimingText(result.timing);
+}
+
 std::string WakeLine(const WakeResult& result) {
   return absl::StrCat(
       "woken=", result.woken, " exclusive=", result.woken_exclusive,
@@ -219,7 +248,11 @@ std::string TaskTable(const std::vector<TaskInfo>& tasks) {
          absl::StrCat(StateLetter(task.state), task.detached ? "d" : ""),
          Short(task.age),
          task.remaining.has_value() ? Short(*task.remaining) : "-",
-         absl::StrCat(task.place), Plain(task.object), Plain(task.condition),
+         absl::StrCat(task.place), Plain(task.object),
+         task.alternative.has_value()
+             ? absl::StrCat("any ", *task.alternative, ": ",
+                            Plain(task.condition))
+             : Plain(task.condition),
          task.caller.empty() ? "-" : Plain(task.caller), Plain(task.peer)});
   }
   return Table(rows);

@@ -10,6 +10,7 @@
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "client/types.h"
+#include "client/wait_any.h"
 
 namespace waitq::cli {
 
@@ -33,6 +34,11 @@ std::string AwaitLine(const AwaitResult& result);
 std::string CompleteLine(const CompleteResult& result);
 // " asleep=1s wake_to_send=40us overshoot=0 place=0"; "" without one.
 std::string TimingText(const std::optional<Timing>& timing);
+// "alternative=1 kind=queue name=flag value=0 before=1 generation=17
+// slept=yes"; of a pipe "alternative=0 kind=pipe name=work bytes=5 slept=yes",
+// and " end_of_file=clean" or "=broken". Nothing has ended it: "".
+std::string WaitAnyLine(const WaitAnyResult& result,
+                        const std::vector<Alternative>& alternatives);
 // "in out": those that are there.
 std::string PollLine(const PollResult& result);
 

@@ -6,11 +6,13 @@
 #include <optional>
 #include <string_view>
 #include <system_error>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/strings/ascii.h"
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 
 namespace waitq::cli {
 namespace {
@@ -120,6 +122,52 @@ absl::StatusOr<Action> ParseAction(const std::string& text) {
   }
   return NotA("an action", text,
               "set:N add:N and:0xM or:0xM; N and M 64-bit numbers");
+}
+
+absl::StatusOr<Alternative> ParseAlternative(const std::string& text) {
+  const auto wrong = [&] {
+    return NotA("what to wait for", text,
+                "queue:NAME[,COND[,ACTION]] completion:NAME pipe:NAME[,SIZE]");
+  };
+  const size_t colon = text.find(':');
+  if (colon == std::string::npos) return wrong();
+  const absl::StatusOr<ObjectKind> kind = ParseKind(text.substr(0, colon));
+  if (!kind.ok()) return wrong();
+  const std::vector<std::string> parts =
+      absl::StrSplit(text.substr(colon + 1), ',');
+  absl::StatusOr<std::string> name = ParseName(parts[0]);
+  if (!name.ok()) return name.status();
+  switch (*kind) {
+    case ObjectKind::kWaitQueue: {
+      if (parts.size() > 3) return wrong();
+      WaitOptions options;
+      if (parts.size() > 1) {
+        const absl::StatusOr<Condition> condition = ParseCondition(parts[1]);
+        if (!condition.ok()) return condition.status();
+        options.condition = *condition;
+      }
+      if (parts.size() > 2) {
+        const absl::StatusOr<Action> then = ParseAction(parts[2]);
+        if (!then.ok()) return then.status();
+        options.then = *then;
+      }
+      return Alternative::Wait(*std::move(name), options);
+    }
+    case ObjectKind::kCompletion:
+      if (parts.size() > 1) return wrong();
+      return Alternative::Await(*std::move(name));
+    case ObjectKind::kPipe: {
+      if (parts.size() > 2) return wrong();
+      ReadOptions options;
+      if (parts.size() > 1) {
+        const absl::StatusOr<uint64_t> size = ParseSize(parts[1]);
+        if (!size.ok()) return size.status();
+        options.max_bytes = *size;
+      }
+      return Alternative::Read(*std::move(name), options);
+    }
+  }
+  return wrong();
 }
 
 absl::StatusOr<absl::Duration> ParseTimeout(const std::string& text) {

@@ -12,6 +12,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "client/types.h"
+#include "client/wait_any.h"
 
 namespace waitq::cli {
 
@@ -20,6 +21,9 @@ absl::StatusOr<Condition> ParseCondition(const std::string& text);
 
 // set:N add:N and:0xM or:0xM
 absl::StatusOr<Action> ParseAction(const std::string& text);
+
+// queue:NAME[,CONDITION[,ACTION]], completion:NAME, pipe:NAME[,SIZE]
+absl::StatusOr<Alternative> ParseAlternative(const std::string& text);
 
 // 200ms, 1.5s, 2m, 1h30m, 0; not negative, not for ever.
 absl::StatusOr<absl::Duration> ParseTimeout(const std::string& text);

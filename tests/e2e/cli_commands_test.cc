@@ -281,6 +281,47 @@ TEST_F(CliCommandsTest, CompletionsAreCompletedAwaitedAndReinitialised) {
 
 // --- send, recv, poll --------------------------------------------------------
 
+TEST_F(CliCommandsTest, WaitAnyPrintsWhichOfThemAndWhatItGave) {
+  const std::vector<std::string> any = {"wait-any", "queue:flag,==1,set:0",
+                                        "completion:stop", "pipe:work,3"};
+  WaitqOk({"send", "work", "abc"});
+  EXPECT_THAT(WaitqOk(any),
+              MatchesRegex("alternative=2 kind=pipe name=work bytes=3 "
+                           "slept=no\nabc"));
+  WaitqOk({"complete", "stop"});
+  EXPECT_THAT(WaitqOk(any),
+              MatchesRegex("alternative=1 kind=completion name=stop "
+                           "generation=[0-9]+ slept=no\n"));
+  Process& waiter = StartWaitq(any);
+  AwaitSleepers("flag", 1);
+  EXPECT_THAT(WaitqOk({"ps"}),
+              AllOf(HasSubstr("any 0: value == 1"), HasSubstr("any 1: done"),
+                    HasSubstr("any 2: read 3 bytes")));
+  WaitqOk({"wake", "flag", "--set", "1"});
+  EXPECT_EQ(waiter.WaitFor(), 0);
+  EXPECT_THAT(waiter.Output(),
+              MatchesRegex("alternative=0 kind=queue name=flag value=0 "
+                           "before=1 generation=[0-9]+ slept=yes\n"));
+  EXPECT_THAT(Lines(WaitqOk({"ps"})), SizeIs(1)) << "the others have left";
+}
+
+TEST_F(CliCommandsTest, WaitAnyEndsAsTheOthersDo) {
+  EXPECT_TRUE(FailsClearly(
+      Waitq({"wait-any", "completion:a", "pipe:b", "--timeout", "10ms"}), 124,
+      {"timed out after 10ms"}));
+  EXPECT_TRUE(
+      FailsClearly(Waitq({"wait-any", "completion:a", "pipe:b", "--nonblock"}),
+                   11, {"would block"}));
+  Process& waiter = StartWaitq({"wait-any", "completion:a", "completion:c"});
+  AwaitSleepers("c", 1);
+  WaitqOk({"rm", "c"});
+  EXPECT_EQ(waiter.WaitFor(), 1);
+  WaitqOk({"write", "file", "/dev/null"});
+  EXPECT_THAT(WaitqOk({"wait-any", "pipe:file"}),
+              MatchesRegex("alternative=0 kind=pipe name=file bytes=0 "
+                           "end_of_file=clean slept=no\n"));
+}
+
 TEST_F(CliCommandsTest, SendAndRecvAreAJobQueueInTwoCommands) {
   WaitqOk({"send", "jobs"}, "one\ntwo words\n\nthree");
   EXPECT_EQ(WaitqOk({"recv", "jobs"}), "one\n");

@@ -70,6 +70,20 @@ TEST_F(CliJsonTest, Pipes) {
             v1::OUTCOME_END_OF_FILE);
 }
 
+TEST_F(CliJsonTest, AnyOfSeveral) {
+  WaitqOk({"send", "work", "abc"});
+  const auto any = Json<v1::WaitAnyResponse>(
+      {"wait-any", "completion:stop", "pipe:work", "--timing"});
+  EXPECT_EQ(any.outcome(), v1::OUTCOME_DONE);
+  EXPECT_EQ(any.alternative(), 1u);
+  EXPECT_EQ(any.read().data(), "abc");
+  EXPECT_TRUE(any.has_timing());
+  const Result none =
+      Waitq({"wait-any", "completion:stop", "--nonblock", "--json"});
+  EXPECT_EQ(none.exit, 11);
+  EXPECT_FALSE(FromJson<v1::WaitAnyResponse>(none.out).has_alternative());
+}
+
 TEST_F(CliJsonTest, ObjectsAndTasks) {
   EXPECT_TRUE(
       Json<v1::CreateResponse>({"create", "o", "--kind", "queue"}).created());

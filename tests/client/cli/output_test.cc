@@ -59,6 +59,32 @@ TEST(WaitLineTest, TellsWhatWasLeftOfTheTimeout) {
             "value=0 generation=0 slept=no remaining=1.5s");
 }
 
+TEST(WaitAnyLineTest, TellsWhichAndWhat) {
+  const std::vector<Alternative> alternatives = {
+      Alternative::Wait("flag", {.then = Action::Set(0)}),
+      Alternative::Await("job"), Alternative::Read("work")};
+  WaitAnyResult result;
+  EXPECT_EQ(WaitAnyLine(result, alternatives), "") << "nothing has ended it";
+  result.result = WaitResult{
+      .value_before = 1, .value_after = 0, .generation = 17, .slept = true};
+  EXPECT_EQ(WaitAnyLine(result, alternatives),
+            "alternative=0 kind=queue name=flag value=0 before=1 "
+            "generation=17 slept=yes");
+  result.alternative = 1;
+  result.result = AwaitResult{.generation = 4};
+  EXPECT_EQ(WaitAnyLine(result, alternatives),
+            "alternative=1 kind=completion name=job generation=4 slept=no");
+  result.alternative = 2;
+  result.result = ReadResult{.data = "abc", .slept = true};
+  EXPECT_EQ(WaitAnyLine(result, alternatives),
+            "alternative=2 kind=pipe name=work bytes=3 slept=yes");
+  result.result =
+      ReadResult{.outcome = Outcome::kEndOfFile, .broken = true, .slept = true};
+  EXPECT_EQ(WaitAnyLine(result, alternatives),
+            "alternative=2 kind=pipe name=work bytes=0 end_of_file=broken "
+            "slept=yes");
+}
+
 TEST(WakeLineTest, TellsHowManyWoke) {
   const WakeResult result{
       .woken = 3, .woken_exclusive = 1, .value = -1, .generation = 9};
@@ -88,12 +114,13 @@ TEST(TaskTableTest, ShowsWhoSleepsAndForHowLong) {
   other.condition = "read";
   other.remaining = absl::Seconds(90);
   other.place = 1;
+  other.alternative = 2;
   EXPECT_EQ(
       TaskTable({task, other}),
-      "ID  STATE  AGE   LEFT   PLACE  OBJECT  CONDITION   CALLER  PEER\n"
-      "7   K      1.5s  -      0      flag    value == 1  me?[2J  "
+      "ID  STATE  AGE   LEFT   PLACE  OBJECT  CONDITION    CALLER  PEER\n"
+      "7   K      1.5s  -      0      flag    value == 1   me?[2J  "
       "ipv4:127.0.0.1:40112\n"
-      "8   S      0     1m30s  1      p       read        -       unix:\n");
+      "8   S      0     1m30s  1      p       any 2: read  -       unix:\n");
 }
 
 TEST(ObjectTextTest, ShowsWhatTheKindHas) {

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <limits>
 #include <string>
+#include <variant>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -217,6 +218,44 @@ TEST(ParsePrefixTest, MayBeNothing) {
   EXPECT_TRUE(ParsePrefix("").ok());
   EXPECT_TRUE(ParsePrefix("jobs/").ok());
   EXPECT_FALSE(ParsePrefix("*").ok());
+}
+
+TEST(ParseAlternativeTest, EveryFormIsUnderstood) {
+  const auto word = ParseAlternative("queue:a/b,>=1,add:-1");
+  ASSERT_TRUE(word.ok()) << word.status();
+  EXPECT_EQ(word->name, "a/b");
+  const auto& options = std::get<WaitOptions>(word->options);
+  EXPECT_EQ(options.condition, Condition::AtLeast(1));
+  EXPECT_EQ(options.then, Action::Add(-1));
+  const auto look = ParseAlternative("queue:q,all:0x3");
+  EXPECT_EQ(std::get<WaitOptions>(look->options).condition,
+            Condition::AllBits(3));
+  EXPECT_EQ(std::get<WaitOptions>(look->options).then, std::nullopt);
+  const auto wake = ParseAlternative("queue:q");
+  EXPECT_EQ(std::get<WaitOptions>(wake->options).condition, std::nullopt);
+  const auto done = ParseAlternative("completion:c");
+  EXPECT_EQ(done->name, "c");
+  EXPECT_TRUE(std::holds_alternative<AwaitOptions>(done->options));
+  EXPECT_EQ(
+      std::get<ReadOptions>(ParseAlternative("pipe:p")->options).max_bytes,
+      64u << 10);
+  EXPECT_EQ(
+      std::get<ReadOptions>(ParseAlternative("pipe:p,1KiB")->options).max_bytes,
+      1u << 10);
+}
+
+TEST(ParseAlternativeTest, OthersAreRefusedWithWhatIsAccepted) {
+  ExpectRefused(ParseAlternative, "queue:NAME[,COND[,ACTION]]",
+                {"", "flag", "word:flag", "queue", "completion:c,1",
+                 "pipe:p,1,2", "queue:q,==1,set:0,x"});
+  for (const char* text : {"queue:", "completion:a b", "pipe:,1"}) {
+    EXPECT_TRUE(absl::StrContains(ParseAlternative(text).status().message(),
+                                  "1 to 255 bytes"))
+        << text;
+  }
+  EXPECT_FALSE(ParseAlternative("queue:q,").ok());
+  EXPECT_FALSE(ParseAlternative("queue:q,==1,").ok());
+  EXPECT_FALSE(ParseAlternative("pipe:p,x").ok());
 }
 
 TEST(ParseProfileTest, NamesTheThree) {
