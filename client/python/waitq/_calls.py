@@ -7,18 +7,21 @@ whose cancel() ends the call.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Union
 
 from waitq import _wire, errors
 from waitq._call import CancelToken, Plan
 from waitq.types import (
     Action, AwaitResult, CompleteResult, Condition, GetResult, Outcome,
-    PipeOptions, PollResult, ReadResult, Seconds, Sleep, StoreResult,
+    PipeOptions, PollResult, Readiness, ReadResult, Seconds, Sleep, StoreResult,
     WaitResult, WakeResult, WriteResult, to_seconds)
-from waitq.v1 import sessions_pb2, wait_queues_pb2
+from waitq.v1 import objects_pb2, sessions_pb2, wait_queues_pb2
 
 # The most data that one write may carry: a message, less what else is in it.
 WRITE_BYTES_MAX = (4 << 20) - 1024
+
+# What has a response in the field of its request's name.
+_HasResponse = Union[sessions_pb2.Result, objects_pb2.WaitAnyResponse]
 
 
 # --- Wait queues --------------------------------------------------------------
@@ -69,7 +72,7 @@ def wait(name: str, condition: Condition | None = None,
     return plan
 
 
-def read_wait(result: sessions_pb2.Result) -> WaitResult:
+def read_wait(result: _HasResponse) -> WaitResult:
     response = result.wait
     return WaitResult(
         outcome=_wire.outcome_of(response),
@@ -159,7 +162,7 @@ def await_done(name: str, *, timeout: Seconds | None = None,
 
     Arguments and result as of wait(). Should the session be lost, it begins
     anew with what is left of its time."""
-    plan = Plan(name, _read_await, timeout=to_seconds(timeout), sleeper=True,
+    plan = Plan(name, read_await, timeout=to_seconds(timeout), sleeper=True,
                 restartable=True, cancel=cancel)
     plan.operation.completion_wait.name = name
     _wire.set_sleep(plan.operation.completion_wait, plan.timeout, nonblock,
@@ -167,7 +170,7 @@ def await_done(name: str, *, timeout: Seconds | None = None,
     return plan
 
 
-def _read_await(result: sessions_pb2.Result) -> AwaitResult:
+def read_await(result: _HasResponse) -> AwaitResult:
     response = result.completion_wait
     return AwaitResult(
         outcome=_wire.outcome_of(response),
@@ -264,7 +267,7 @@ def read(name: str, max_bytes: int = 64 << 10, *, min_bytes: int = 1,
     return plan
 
 
-def read_read(result: sessions_pb2.Result) -> ReadResult:
+def read_read(result: _HasResponse) -> ReadResult:
     response = result.read
     return ReadResult(
         outcome=_wire.outcome_of(response),
@@ -350,14 +353,17 @@ def read_write(result: sessions_pb2.Result) -> WriteResult:
 
 
 def poll(name: str, *, readable: bool = False, writable: bool = False,
-         timeout: Seconds | None = None, nonblock: bool = False,
-         sleep: Sleep = Sleep.INTERRUPTIBLE, want_timing: bool = False,
+         known: Readiness | None = None, timeout: Seconds | None = None,
+         nonblock: bool = False, sleep: Sleep = Sleep.INTERRUPTIBLE,
+         want_timing: bool = False,
          cancel: CancelToken | None = None) -> Plan[PollResult]:
     """Sleeps until something can be done with the pipe: `poll(2)`. Takes
     nothing, so what it saw may be gone by now.
 
     readable   a byte, or a packet, is unread
     writable   a write of up to the atomic size would not sleep
+    known      sleeps until what there is, of what is asked for, is something
+               else than this, be it nothing. None: until there is something
     """
     plan = Plan(name, _read_poll, timeout=to_seconds(timeout), sleeper=True,
                 restartable=True, cancel=cancel)
@@ -365,6 +371,12 @@ def poll(name: str, *, readable: bool = False, writable: bool = False,
     request.name = name
     setattr(request, "in", readable)
     request.out = writable
+    if known is not None:
+        setattr(request.known, "in", known.readable)
+        request.known.out = known.writable
+        request.known.hup = known.hup
+        request.known.err = known.err
+        request.known.SetInParent()
     _wire.set_sleep(request, plan.timeout, nonblock, sleep, want_timing)
     return plan
 

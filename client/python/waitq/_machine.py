@@ -389,7 +389,8 @@ class Machine:
             self._unsettled += 1
             receipt = Receipt(
                 self.session, number,
-                urgent=result.HasField("read") and bool(result.read.data))
+                urgent=bool(result.read.data
+                            or result.wait_any.read.data))
             operation = self._operations.numbered.pop(result.operation, None)
             if operation is None:
                 # A handle's own end, which its calls tell.

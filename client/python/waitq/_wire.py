@@ -141,4 +141,6 @@ def task_from_wire(task: tasks_pb2.Task) -> TaskInfo:
         remaining=remaining_of(task),
         place=task.place,
         exclusive=task.exclusive,
-        detached=task.detached)
+        detached=task.detached,
+        alternative=(task.alternative if task.HasField("alternative")
+                     else None))

@@ -12,10 +12,11 @@ from types import TracebackType
 from typing import (
     Any, AsyncIterator, Callable, Concatenate, Coroutine, ParamSpec, TypeVar)
 
-from waitq import _calls, _grant, _objects, _streams
+from waitq import _any, _calls, _grant, _objects, _streams
 from waitq._aio import drive
 from waitq._call import CancelToken, Plan, Steps, once
 from waitq._core import Core
+from waitq._poller import Poller, PollerEvent
 from waitq.aio_kit import (
     AsyncBarrier, AsyncEvent, AsyncGrant, AsyncLatch, AsyncLock,
     AsyncSemaphore)
@@ -23,7 +24,8 @@ from waitq.client import DEFAULT_SERVER, Client, _as_method
 from waitq.types import OnDeath, PipeChunk, PipeOptions, Seconds, Sleep
 
 __all__ = [
-    "AsyncClient", "AsyncPipeReader", "AsyncPipeWriter", "AsyncGrant",
+    "AsyncClient", "AsyncPipeReader", "AsyncPipeWriter", "AsyncPoller",
+    "AsyncGrant",
     "AsyncLock", "AsyncSemaphore", "AsyncEvent", "AsyncLatch", "AsyncBarrier",
 ]
 
@@ -111,6 +113,8 @@ class AsyncClient:
     release = _awaits(_calls.release)
     write = _awaits(_calls.write)
     poll = _awaits(_calls.poll)
+    # Any of several of these.
+    wait_any = _awaits(_any.wait_any)
     # Objects and tasks.
     create_wait_queue = _awaits(_objects.create_wait_queue)
     create_completion = _awaits(_objects.create_completion)
@@ -144,6 +148,10 @@ class AsyncClient:
         """As Client.barrier()."""
         return AsyncBarrier(self, name, parties, on_death)
 
+    def poller(self) -> AsyncPoller:
+        """As Client.poller()."""
+        return AsyncPoller(self._core)
+
     async def open_reader(
             self, name: str, *, pipe: PipeOptions | None = None,
             max_bytes: int | None = None, window_bytes: int | None = None,
@@ -169,6 +177,35 @@ class AsyncClient:
             _streams.options_of(pipe, timeout, nonblock, sleep, cancel))
         await drive(stream.open())
         return AsyncPipeWriter(stream)
+
+
+class AsyncPoller(Poller):
+    """As `waitq.Poller`, whose other methods do not block.
+
+    >>> with client.poller() as poller:
+    ...     poller.watch("jobs/a", readable=True)
+    ...     for event in await poller.ready():
+    ...         await client.read(event.name, nonblock=True)
+    """
+
+    def wait(self, timeout: Seconds | None = None,
+             most: int | None = None) -> list[PollerEvent]:
+        """Would block the loop: RuntimeError. See ready()."""
+        raise RuntimeError("await ready() instead")
+
+    async def ready(self, most: int | None = None) -> list[PollerEvent]:
+        """As take(), but sleeps until there is one. One task at a time."""
+        loop = asyncio.get_running_loop()
+        while not (events := self.take(most)):
+            readable = loop.create_future()
+            descriptor = self.fileno()
+            loop.add_reader(descriptor, lambda: readable.done()
+                            or readable.set_result(None))
+            try:
+                await readable
+            finally:
+                loop.remove_reader(descriptor)
+        return events
 
 
 class AsyncPipeReader:

@@ -10,9 +10,10 @@ from types import TracebackType
 from typing import (
     Any, Callable, Concatenate, Iterator, ParamSpec, TypeVar)
 
-from waitq import _calls, _grant, _objects, _streams
+from waitq import _any, _calls, _grant, _objects, _streams
 from waitq._call import Call, CancelToken, Plan, Steps, drive, once
 from waitq._core import Core
+from waitq._poller import Poller
 from waitq.kit import Barrier, Event, Grant, Latch, Lock, Semaphore
 from waitq.types import (
     OnDeath, PipeChunk, PipeOptions, Seconds, Sleep, to_seconds)
@@ -109,6 +110,7 @@ class Starter:
     release = _starts(_calls.release)
     write = _starts(_calls.write)
     poll = _starts(_calls.poll)
+    wait_any = _starts(_any.wait_any)
     create_wait_queue = _starts(_objects.create_wait_queue)
     create_completion = _starts(_objects.create_completion)
     create_pipe = _starts(_objects.create_pipe)
@@ -213,6 +215,8 @@ class Client:
     release = _waits(_calls.release)
     write = _waits(_calls.write)
     poll = _waits(_calls.poll)
+    # Any of several of these.
+    wait_any = _waits(_any.wait_any)
     # Objects and tasks.
     create_wait_queue = _waits(_objects.create_wait_queue)
     create_completion = _waits(_objects.create_completion)
@@ -245,6 +249,11 @@ class Client:
                 on_death: OnDeath = OnDeath.WITHDRAW) -> Barrier:
         """A barrier. Does not ask the server."""
         return Barrier(self, name, parties, on_death)
+
+    def poller(self) -> Poller:
+        """Watches many pipes, for a program's own loop. Does not ask the
+        server."""
+        return Poller(self._core)
 
     def open_reader(self, name: str, *, pipe: PipeOptions | None = None,
                     max_bytes: int | None = None,

@@ -18,7 +18,7 @@ __all__ = [
     "Condition", "Action", "Undo", "OnDeath", "Deadline", "Seconds", "Timing",
     "WaitResult", "WakeResult", "GetResult", "StoreResult", "AwaitResult",
     "CompleteResult", "BarrierResult", "PipeOptions", "ReadResult",
-    "WriteResult", "PollResult", "PipeChunk", "WaitQueueInfo",
+    "WriteResult", "Readiness", "PollResult", "PipeChunk", "WaitQueueInfo",
     "CompletionInfo", "PipeInfo", "ObjectInfo", "CreateResult", "TaskInfo",
 ]
 
@@ -330,6 +330,19 @@ class WriteResult(_Outcome):
 
 
 @dataclass(frozen=True)
+class Readiness:
+    """What can be done with a pipe. True if anything can."""
+
+    readable: bool = False  # a byte, or a packet, is unread
+    writable: bool = False  # a write of up to the atomic size would not sleep
+    hup: bool = False  # writers have been there, and none is
+    err: bool = False  # the last reader has left
+
+    def __bool__(self) -> bool:
+        return self.readable or self.writable or self.hup or self.err
+
+
+@dataclass(frozen=True)
 class PollResult(_Outcome):
     """What there was, of what was asked for; `hup` and `err` always."""
 
@@ -413,3 +426,6 @@ class TaskInfo:
     place: int  # 0 is the next in line
     exclusive: bool
     detached: bool  # its caller has gone, and may come back
+    # Of a call that waits for any of several, which is listed once for each:
+    # which of them this is.
+    alternative: int | None = None

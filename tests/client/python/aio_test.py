@@ -7,7 +7,8 @@ import unittest
 import support
 import waitq
 from support import eq
-from waitq import Action, Condition, Outcome, PipeMode, PipeOptions
+from waitq import (
+    Action, Alternative, Condition, Outcome, PipeMode, PipeOptions)
 from waitq.aio import AsyncClient
 
 
@@ -58,6 +59,51 @@ class Aio(unittest.IsolatedAsyncioTestCase):
         await self.asleep(self.name, 0)
         self.assertEqual(
             (await self.other.wake_up(self.name, Action.set(1))).woken, 0)
+
+    async def test_any_of_several(self):
+        word, done = self.name, self.name + "-done"
+        either = [Alternative.wait(word, Condition.equal(1), Action.set(0)),
+                  Alternative.await_done(done)]
+        task = asyncio.create_task(self.client.wait_any(either))
+        await self.asleep(done, 1)
+        await self.other.wake_up(word, Action.set(1))
+        found = await task
+        self.assertEqual((found.alternative, found.result.value_after), (0, 0))
+        await self.asleep(done, 0)
+        # A cancelled task takes nothing.
+        task = asyncio.create_task(self.client.wait_any(either))
+        await self.asleep(done, 1)
+        task.cancel()
+        with self.assertRaises(asyncio.CancelledError):
+            await task
+        await self.asleep(done, 0)
+        self.assertEqual((await self.other.complete(done)).woken, 0)
+        self.assertTrue(await self.other.try_wait(done))
+
+    async def test_a_poller(self):
+        with self.client.poller() as poller:
+            poller.watch(self.name, readable=True)
+            task = asyncio.create_task(poller.ready())
+            await self.asleep(self.name, 1)
+            self.assertFalse(task.done())
+            await self.other.write(self.name, b"x")
+            (event,) = await task
+            self.assertEqual((event.name, event.ready.readable),
+                             (self.name, True))
+            self.assertEqual((await self.client.read(self.name)).data, b"x")
+            # A task that is cancelled leaves the next one its turn.
+            while poller.take():
+                await asyncio.sleep(0.001)
+            task = asyncio.create_task(poller.ready())
+            await asyncio.sleep(0)
+            task.cancel()
+            with self.assertRaises(asyncio.CancelledError):
+                await task
+            await self.other.write(self.name, b"y")
+            self.assertEqual(len(await poller.ready()), 1)
+            with self.assertRaises(RuntimeError):
+                poller.wait()
+        await self.asleep(self.name, 0)
 
     async def test_an_error_is_raised(self):
         with self.assertRaises(waitq.NotFound) as raised:

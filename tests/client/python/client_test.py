@@ -410,13 +410,13 @@ class Handles(InAWorld):
         self.assertEqual(
             set(blocking) - set(calls(waitq.Starter)),
             {"close", "list", "tasks", "open_reader", "open_writer", "lock",
-             "semaphore", "event", "latch", "barrier"})
+             "semaphore", "event", "latch", "barrier", "poller"})
         for name, method in blocking.items():
             self.assertTrue(method.__doc__, name)
             bound = getattr(self.client, name)
-            if name != "close" and name not in ("list", "tasks"):
+            if name not in ("close", "list", "poller", "tasks"):
                 first = next(iter(inspect.signature(bound).parameters))
-                self.assertIn(first, ("name", "task_id"))
+                self.assertIn(first, ("name", "task_id", "alternatives"))
         self.assertEqual(
             [inspect.signature(method).return_annotation for method in (
                 self.client.list, self.client.wait, self.client.start.wait)],

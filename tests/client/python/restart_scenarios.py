@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import waitq
 from support import await_that, eq, error_of, false, ne, reason_of, true
-from waitq import Action, Condition, Outcome, PipeOptions
+from waitq import Action, Alternative, Condition, Outcome, PipeOptions
 
 
 def expect_owner_dead(function):
@@ -24,11 +24,13 @@ def every_call_that_slept_is_told(scene):
         a.start.wait(name("flag"), Condition.equal(1), Action.set(0)),
         a.start.await_done(name("job")),
         a.start.read(name("pipe")),
-        a.start.poll(name("pipe"), readable=True)]
+        a.start.poll(name("pipe"), readable=True),
+        a.start.wait_any([Alternative.await_done(name("job")),
+                          Alternative.read(name("pipe"))])]
     b.create_pipe(name("full"), PipeOptions(capacity_bytes=4))
     b.write(name("full"), b"abcd")
     calls.append(b.start.write(name("full"), b"e"))
-    asleep = {"flag": 2, "job": 1, "pipe": 2, "full": 1}
+    asleep = {"flag": 2, "job": 2, "pipe": 3, "full": 1}
     for thing, count in asleep.items():
         scene.await_asleep(name(thing), count)
     scene.world.restart_server()
@@ -131,7 +133,23 @@ def without_a_server_a_call_waits_for_the_session_and_then_is_refused(scene):
         eq(client.store(flag, 3).value_before, 0)
 
 
+def a_poller_asks_the_next_server_anew(scene):
+    pipe = scene.name("pipe")
+    with scene.a.poller() as poller:
+        scene.b.write(pipe, b"x")
+        poller.watch(pipe, readable=True)
+        eq(len(poller.wait()), 1)
+        scene.world.restart_server()
+        # What was there is gone, and is not given any more.
+        await_that(lambda: not poller.take())
+        scene.await_asleep(pipe, 1)
+        scene.b.write(pipe, b"y")
+        (event,) = poller.wait()
+        eq((event.name, event.error), (pipe, None))
+
+
 SCENARIOS = [
+    a_poller_asks_the_next_server_anew,
     every_call_that_slept_is_told,
     handles_end_and_may_be_opened_anew,
     nothing_is_done_twice,

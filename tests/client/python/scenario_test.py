@@ -3,15 +3,18 @@
 import random
 import unittest
 
+import any_scenarios
 import kit_scenarios
 import object_scenarios
 import pipe_scenarios
+import poller_scenarios
 import restart_scenarios
 import support
 import wait_scenarios
 
 ALL = (wait_scenarios.SCENARIOS + pipe_scenarios.SCENARIOS
-       + object_scenarios.SCENARIOS + kit_scenarios.SCENARIOS)
+       + object_scenarios.SCENARIOS + kit_scenarios.SCENARIOS
+       + any_scenarios.SCENARIOS + poller_scenarios.SCENARIOS)
 
 
 def with_cases(scenarios):
