@@ -15,14 +15,15 @@ using Kind = Step::Kind;
 using Take = Step::Take;
 
 constexpr const char* kNames[] = {
-    "wait",         "wake_up",      "store",          "get",
-    "done_wait",    "try_wait",     "complete",       "reinit",
-    "packet_write", "packet_read",  "hold_read",      "accept_hold",
-    "release_hold", "stream_write", "stream_read",    "open",
-    "handle_write", "handle_read",  "close_handle",   "poll",
-    "acquire",      "give_back",    "cancel",         "cancel_old",
-    "CUT",          "REFUSE",       "STALL_CLIENT",   "CRASH",
-    "CLOSE_CLIENT", "STALL_SERVER", "RESTART_SERVER", "REPLACE_SERVER"};
+    "wait",          "wake_up",      "store",        "get",
+    "done_wait",     "try_wait",     "complete",     "reinit",
+    "packet_write",  "packet_read",  "hold_read",    "accept_hold",
+    "release_hold",  "stream_write", "stream_read",  "open",
+    "handle_write",  "handle_read",  "close_handle", "poll",
+    "acquire",       "give_back",    "any",          "cancel",
+    "cancel_old",    "CUT",          "REFUSE",       "STALL_CLIENT",
+    "CRASH",         "CLOSE_CLIENT", "STALL_SERVER", "RESTART_SERVER",
+    "REPLACE_SERVER"};
 
 // A time of any length up to about `most`, short ones as likely as long ones.
 Nanos LogTime(Random& random, Nanos most) {
@@ -73,6 +74,7 @@ struct Habits {
       weight(Kind::kAcquire, 1);
       weight(Kind::kGiveBack, 1);
     }
+    if (random.OneIn(2)) weight(Kind::kAny, 1);
     weight(Kind::kCancel, 0, 2);
     static constexpr Kind kFaults[] = {
         Kind::kCut,          Kind::kCut,         Kind::kCut,
@@ -149,6 +151,10 @@ void AddOperation(const Habits& habits, Random& random, Step& step) {
   }
   switch (step.kind) {
     case Kind::kWait:
+      step.a = random.Between(0, 5);
+      step.b = random.Between(1, 3);
+      break;
+    case Kind::kAny:
       step.a = random.Between(0, 5);
       step.b = random.Between(1, 3);
       break;

@@ -40,6 +40,7 @@ struct Step {
     kPoll,         // a: 1 in, 2 out
     kAcquire,      // a lock or a semaphore
     kGiveBack,     // a: which
+    kAny,          // a word, a completion, packets; a: which first; b: operand
     kCancel,       // a: how manieth of those under way
     kCancelOld,    // all of those under way
     // What befalls a client, or all.

@@ -80,9 +80,31 @@ struct Operation {
   uint64_t handle = 0;
   enum class Record : uint8_t { kNone, kWord, kCompletion, kPipe } record{};
   size_t place = 0;  // in the history
+  // Of one that waits for any of several: those that it is not, as far as is
+  // known. Until it ends the first of them stands above.
+  struct Alternative {
+    Record record;
+    size_t place;
+    size_t number;
+  };
+  std::vector<Alternative> others;
   int64_t packet = -1;
   int64_t accepts = -1;  // the read of that place
 };
+
+// The result, or of several alternatives that which has ended them.
+v1::Result Plain(const v1::Result& result) {
+  if (!result.has_wait_any()) return result;
+  const v1::WaitAnyResponse& any = result.wait_any();
+  v1::Result plain;
+  plain.set_operation(result.operation());
+  if (any.has_wait()) *plain.mutable_wait() = any.wait();
+  if (any.has_completion_wait()) {
+    *plain.mutable_completion_wait() = any.completion_wait();
+  }
+  if (any.has_read()) *plain.mutable_read() = any.read();
+  return plain;
+}
 
 struct Handle {
   uint64_t number = 0;
@@ -192,6 +214,12 @@ class World final : public NetworkObserver {
   bool OnTold(size_t index, const absl::Status& status, v1::Result* result,
               SessionReceipt receipt);
   void Record(Operation& op, const absl::Status& status, v1::Result* result);
+  // The history's call of it.
+  history::Call& CallOf(Operation::Record record, size_t place);
+  // What is known of those that it is not, when it has ended; which of several
+  // it is, if it is one.
+  void RecordOthers(Operation& op, const absl::Status& status,
+                    v1::Result* result);
   // A program holds what it was granted.
   void HoldGrant(size_t index, uint64_t token, uint64_t epoch);
   void Settle(size_t index, bool taken);
@@ -379,6 +407,12 @@ void World::AddTwinFrom(const Operation& op, Nanos invoked) {
     calls.back().invoked = invoked;
     calls.back().returned = network_.now();
   };
+  for (const Operation::Alternative& other : op.others) {
+    Operation alone;
+    alone.record = other.record;
+    alone.place = other.place;
+    AddTwinFrom(alone, invoked);
+  }
   switch (op.record) {
     case Operation::Record::kNone:
       return;
@@ -504,6 +538,47 @@ void World::Submit(const Step& step, int client) {
       op.takes = request.has_then() || request.exclusive();
       submission.restartable =
           step.restartable && request.has_condition() && !request.has_then();
+      break;
+    }
+    case Kind::kAny: {
+      v1::WaitAnyRequest& request = *message.mutable_wait_any();
+      sleep(request);
+      std::vector<Operation::Alternative> alternatives;
+      bool acts = false;
+      for (int64_t i = 0; i < 3; ++i) {
+        v1::Alternative& alternative = *request.add_alternatives();
+        switch ((step.a + i) % 3) {
+          case 0: {
+            WordCall& call = word(WordCall::Kind::kWait);
+            v1::WaitRequest& wait = *alternative.mutable_wait();
+            wait.set_name(call.object);
+            wait.mutable_condition()->set_greater_or_equal(step.b);
+            call.condition = {history::Condition::Test::kGreaterOrEqual,
+                              step.b};
+            if (step.a < 3) break;
+            acts = true;
+            wait.mutable_then()->set_add(-step.b);
+            call.action = {history::Action::Change::kAdd, -step.b};
+            break;
+          }
+          case 1:
+            alternative.mutable_completion_wait()->set_name(
+                completion(CompletionCall::Kind::kWait).object);
+            break;
+          default: {
+            PipeCall& call =
+                pipe(PipeCall::Kind::kRead, absl::StrCat("q", step.object));
+            alternative.mutable_read()->set_name(call.object);
+            queue_options(*alternative.mutable_read()->mutable_options());
+          }
+        }
+        alternatives.push_back({op.record, op.place, static_cast<size_t>(i)});
+      }
+      op.record = alternatives[0].record;
+      op.place = alternatives[0].place;
+      op.others.assign(alternatives.begin() + 1, alternatives.end());
+      op.takes = true;
+      submission.restartable = step.restartable && !acts;
       break;
     }
     case Kind::kAcquire:
@@ -746,6 +821,7 @@ void World::Submit(const Step& step, int client) {
 bool World::OnTold(size_t index, const absl::Status& status, v1::Result* result,
                    SessionReceipt receipt) {
   Operation& op = operations_[index];
+  v1::Result plain;
   Program& me = program(op.client);
   if (options_.trace) {
     Trace(absl::StrCat(
@@ -782,6 +858,17 @@ bool World::OnTold(size_t index, const absl::Status& status, v1::Result* result,
   }
   if (op.step->kind == Kind::kGiveBack && absl::IsFailedPrecondition(status)) {
     Fail("what was granted is gone", status.ToString());
+  }
+  if (!op.others.empty()) {
+    RecordOthers(op, status, result);
+    if (status.ok()) {
+      plain = Plain(*result);
+      if (!result->wait_any().has_alternative()) {
+        // Each was tested.
+        plain.mutable_wait()->set_outcome(result->wait_any().outcome());
+      }
+      result = &plain;
+    }
   }
   Record(op, status, result);
   op.settled = op.taken = true;
@@ -886,6 +973,43 @@ void World::Settle(size_t index, bool taken) {
   machine(op.client)->Settle(op.receipt, taken);
 }
 
+history::Call& World::CallOf(Operation::Record record, size_t place) {
+  switch (record) {
+    case Operation::Record::kCompletion:
+      return history_.completions[place];
+    case Operation::Record::kPipe:
+      return history_.pipes[place];
+    default:
+      return history_.words[place];
+  }
+}
+
+void World::RecordOthers(Operation& op, const absl::Status& status,
+                         v1::Result* result) {
+  const bool one = status.ok() && result->wait_any().has_alternative();
+  if (one && result->wait_any().alternative() > 0) {
+    Operation::Alternative& chosen =
+        op.others[result->wait_any().alternative() - 1];
+    std::swap(chosen.record, op.record);
+    std::swap(chosen.place, op.place);
+  }
+  for (const Operation::Alternative& other : op.others) {
+    history::Call& call = CallOf(other.record, other.place);
+    call.returned = network_.now();
+    if (!status.ok()) {
+      call.outcome =
+          OutcomeUnknown(status) ? Outcome::kUnknown : Outcome::kNoEffect;
+    } else if (one || setting_.small_limits ||
+               program(op.client).attached_safely > op.invoked) {
+      call.outcome = Outcome::kNoEffect;
+    } else {
+      call.outcome = result->wait_any().outcome() == v1::OUTCOME_TIMED_OUT
+                         ? Outcome::kTimedOut
+                         : Outcome::kWouldBlock;
+    }
+  }
+}
+
 void World::Record(Operation& op, const absl::Status& status,
                    v1::Result* result) {
   if (op.accepts >= 0) {
@@ -944,7 +1068,9 @@ void World::Record(Operation& op, const absl::Status& status,
     }
   };
   call->outcome = Outcome::kDone;
-  if (result->has_wait()) {
+  if (result->has_wait() && op.record != Operation::Record::kWord) {
+    call->outcome = outcome(result->wait().outcome());
+  } else if (result->has_wait()) {
     WordCall& word = history_.words[op.place];
     word.outcome = outcome(result->wait().outcome());
     word.value_before = result->wait().value_before();
@@ -1117,7 +1243,8 @@ void World::OnResponse(int client, const std::string& token,
     me.attached_safely = std::max(network_.now(), me.last_fault);
   }
   uint64_t number = message.first_result();
-  for (const v1::Result& result : message.results()) {
+  for (const v1::Result& as_sent : message.results()) {
+    const v1::Result result = Plain(as_sent);
     const uint64_t this_one = number++;
     if (this_one <= log.answers.size()) {
       if (log.answers[this_one - 1].acknowledged) {
