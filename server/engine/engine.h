@@ -7,6 +7,7 @@
 #ifndef WAITQ_SERVER_ENGINE_ENGINE_H_
 #define WAITQ_SERVER_ENGINE_ENGINE_H_
 
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -227,6 +228,12 @@ class Engine {
            shared_.bytes_unsent.used() + shared_.kept_bytes.used();
   }
   uint64_t bytes_unsent() const { return shared_.bytes_unsent.used(); }
+  // What is in use of each limit that all share.
+  std::array<const Budget*, 7> budgets() const {
+    return {&shared_.objects,      &shared_.sleepers,     &shared_.pipe_bytes,
+            &shared_.bytes_asleep, &shared_.bytes_unsent, &shared_.kept_answers,
+            &shared_.kept_bytes};
+  }
   // The generation of the last change.
   uint64_t generation() const { return shared_.generation; }
 

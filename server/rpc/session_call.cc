@@ -8,7 +8,6 @@
 #include <utility>
 
 #include "absl/base/thread_annotations.h"
-#include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "core/mutex.h"
 #include "grpcpp/alarm.h"
@@ -157,9 +156,6 @@ void SessionCall::OnRead(bool ok) {
   absl::Status status;
   if (ok) {
     status = Parse(*message);
-    if (status.ok() && session_ && message->input.head().has_hello()) {
-      status = MakeError(EINVAL, "hello: only in the first message");
-    }
   } else if (!session_) {
     status = MakeError(EINVAL, "the first message has a hello");
   }
@@ -188,23 +184,14 @@ absl::Status SessionCall::Parse(Message& message) {
   absl::Status status = CheckRequestSize(*parts_.engine, incoming_);
   if (!status.ok()) return status;
   grpc::Slice& bytes = *message.bytes;
-  if ((!incoming_.TrySingleSlice(&bytes).ok() &&
-       !incoming_.DumpToSingleSlice(&bytes).ok()) ||
-      !message.input.Parse(
-          absl::string_view(reinterpret_cast<const char*>(bytes.begin()),
-                            bytes.size()),
-          message.bytes)) {
-    if (message.input.has_too_many()) {
-      return MakeError(
-          EMSGSIZE,
-          absl::StrCat("a message with more than ", SessionInput::kEntriesMax,
-                       " operations or signals"),
-          {{"limit", "operations-per-message"}});
-    }
-    return MakeError(
-        EINVAL, absl::StrCat("not a ", v1::SessionRequest().GetTypeName()));
+  if (!incoming_.TrySingleSlice(&bytes).ok() &&
+      !incoming_.DumpToSingleSlice(&bytes).ok()) {
+    return MakeError(EINVAL, "a message that cannot be read");
   }
-  return status;
+  return ParseSessionMessage(
+      absl::string_view(reinterpret_cast<const char*>(bytes.begin()),
+                        bytes.size()),
+      message.bytes, /*first=*/!session_, message.input);
 }
 
 void SessionCall::Begin(const std::shared_ptr<Message>& message) {

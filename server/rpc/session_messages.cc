@@ -246,6 +246,26 @@ absl::Status Serve(engine::Engine& engine, Session& session,
 
 }  // namespace
 
+absl::Status ParseSessionMessage(absl::string_view bytes,
+                                 std::shared_ptr<const void> owner, bool first,
+                                 SessionInput& input) {
+  if (!input.Parse(bytes, std::move(owner))) {
+    if (input.has_too_many()) {
+      return MakeError(
+          EMSGSIZE,
+          absl::StrCat("a message with more than ", SessionInput::kEntriesMax,
+                       " operations or signals"),
+          {{"limit", "operations-per-message"}});
+    }
+    return MakeError(
+        EINVAL, absl::StrCat("not a ", v1::SessionRequest().GetTypeName()));
+  }
+  if (!first && input.head().has_hello()) {
+    return MakeError(EINVAL, "hello: only in the first message");
+  }
+  return absl::OkStatus();
+}
+
 absl::StatusOr<Ref<Session>> FindSession(engine::Engine& engine,
                                          const v1::SessionRequest& first,
                                          const std::string& peer) {

@@ -5,10 +5,12 @@
 #define WAITQ_SERVER_RPC_SESSION_MESSAGES_H_
 
 #include <cstdint>
+#include <memory>
 #include <string>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "server/engine/engine.h"
 #include "server/engine/session.h"
 #include "server/rpc/session_input.h"
@@ -19,6 +21,13 @@ namespace waitq::rpc {
 // What one response message has at most, but for a single result that is
 // longer: so that a wake does not wait behind megabytes.
 inline constexpr uint64_t kSessionMessageBytes = 128 << 10;
+
+// Takes a message apart. INVALID_ARGUMENT: it is none (EINVAL), has a hello in
+// the wrong place (EINVAL), or too many of something (EMSGSIZE): the end of the
+// stream and, if it has one, of its session. `owner` as SessionInput::Parse().
+absl::Status ParseSessionMessage(absl::string_view bytes,
+                                 std::shared_ptr<const void> owner, bool first,
+                                 SessionInput& input);
 
 // The session that a first message asks for, made or found. Errors: the status
 // with which the stream is to end.

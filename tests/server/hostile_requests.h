@@ -30,12 +30,20 @@ std::string PathOf(const google::protobuf::MethodDescriptor& method);
 class HostileRequests {
  public:
   explicit HostileRequests(uint64_t seed);
+  // What is drawn from now on is drawn from this.
+  void DrawFrom(const Random& random) { random_ = random; }
 
   const google::protobuf::MethodDescriptor& Method();
   // The messages of one call: mostly one, of a stream some, that open it first;
   // but also none, too many, or the wrong ones.
   std::vector<std::string> Messages(
       const google::protobuf::MethodDescriptor& method);
+
+  // One message of such a call: the first is 0. Of a session, the next.
+  std::string NextMessage(const google::protobuf::MethodDescriptor& method,
+                          int index, bool tame) {
+    return OneMessage(*method.input_type(), tame, index);
+  }
 
   // Something that a server has answered: its numbers (ids of tasks and holds,
   // offsets) and tokens may be used in what comes.

@@ -1,5 +1,6 @@
 #include "tests/sessions/raw_stream.h"
 
+#include <memory>
 #include <utility>
 
 #include "core/check.h"
@@ -9,27 +10,40 @@
 
 namespace waitq::sim {
 
-void RawStream::Send(const v1::SessionRequest& message) {
+void RawStream::SendBytes(std::string bytes) {
   if (!more_ || (ended() && !session_)) return;
   const engine::Ref<RawStream> self(this);
-  if (session_) {
-    return session_->Run([self, message] { self->Serve(message); });
+  const auto message = std::make_shared<Message>();
+  message->bytes = std::move(bytes);
+  // What it brings may need its bytes for longer.
+  const absl::Status status = rpc::ParseSessionMessage(
+      message->bytes, message, /*first=*/!session_, message->input);
+  if (!status.ok()) {
+    more_ = false;
+    if (session_) {
+      session_->Run([self, status] {
+        if (self->session_->Hear(self->stream_)) self->session_->End(status);
+      });
+    }
+    return Close(status);
   }
-  auto session = rpc::FindSession(engine_, message, "raw");
+  if (session_) {
+    return session_->Run([self, message] { self->Serve(*message); });
+  }
+  auto session = rpc::FindSession(engine_, message->input.head(), "raw");
   if (!session.ok()) return Close(session.status());
   session_ = *std::move(session);
   session_->Run([self, message] {
-    self->stream_ = rpc::AttachSession(*self->session_, message, self, "raw");
+    self->stream_ =
+        rpc::AttachSession(*self->session_, message->input.head(), self, "raw");
     if (self->stream_ == 0) return self->Close(rpc::SessionGoneError());
-    self->Serve(message);
+    self->Serve(*message);
   });
 }
 
-void RawStream::Serve(const v1::SessionRequest& message) {
-  const std::string bytes = message.SerializeAsString();
-  rpc::SessionInput input;
-  WAITQ_CHECK(input.Parse(bytes), "what was a message is one");
-  (void)rpc::ServeSessionMessage(engine_, *session_, stream_, input, more_);
+void RawStream::Serve(const Message& message) {
+  (void)rpc::ServeSessionMessage(engine_, *session_, stream_, message.input,
+                                 more_);
 }
 
 void RawStream::Hang() {
@@ -43,15 +57,24 @@ void RawStream::Hang() {
 
 void RawStream::Kick(uint64_t stream) {
   const engine::Ref<engine::Session> session = session_;
-  for (;;) {
+  do {
     engine::SessionMessage message;
-    if (!session->Take(stream, rpc::kSessionMessageBytes, message)) return;
+    if (!session ||
+        !session->Take(stream, rpc::kSessionMessageBytes, message)) {
+      return;
+    }
     v1::SessionResponse& response = responses_.emplace_back();
     WAITQ_CHECK(response.ParseFromString(
                     rpc::EncodeSessionMessage(engine_, *session, message)),
                 "the server sends messages");
     if (response.has_hello()) hello_ = response.hello();
-  }
+  } while (reads_);
+  kicked_ = stream;
+}
+
+void RawStream::ReadOn() {
+  reads_ = true;
+  if (const uint64_t kicked = std::exchange(kicked_, 0)) Kick(kicked);
 }
 
 void RawStream::Close(const absl::Status& status) {

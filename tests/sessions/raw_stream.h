@@ -14,6 +14,7 @@
 #include "server/engine/engine.h"
 #include "server/engine/ref.h"
 #include "server/engine/session.h"
+#include "server/rpc/session_input.h"
 #include "waitq/v1/sessions.pb.h"
 
 namespace waitq::sim {
@@ -29,7 +30,11 @@ class RawStream final : public engine::SessionTransport {
 
   // The first one has the hello. One that comes after the stream's end was on
   // its way.
-  void Send(const v1::SessionRequest& message);
+  void Send(const v1::SessionRequest& message) {
+    SendBytes(message.SerializeAsString());
+  }
+  // Also what is no message.
+  void SendBytes(std::string bytes);
   // Its connection is lost.
   void Hang();
 
@@ -47,6 +52,10 @@ class RawStream final : public engine::SessionTransport {
   std::string end_reason() const;
   absl::Status end() const { return end_.value_or(absl::OkStatus()); }
 
+  // It takes what comes. If not, one message is on its way to it, and no other.
+  void StopReading() { reads_ = false; }
+  void ReadOn();
+
   // Questions whether there is more to read: kept here, or answered at once.
   bool hold_probes = false;
   std::vector<std::function<void()>> probes;
@@ -57,12 +66,18 @@ class RawStream final : public engine::SessionTransport {
   void Probe(std::function<void()> done) override;
 
  private:
-  void Serve(const v1::SessionRequest& message);
+  struct Message {
+    std::string bytes;
+    rpc::SessionInput input;
+  };
+  void Serve(const Message& message);
 
   engine::Engine& engine_;
   engine::Ref<engine::Session> session_;
   uint64_t stream_ = 0;
   bool more_ = true;
+  bool reads_ = true;
+  uint64_t kicked_ = 0;  // since: what the session calls this
   v1::SessionResponse::Hello hello_;
   std::vector<v1::SessionResponse> responses_;
   std::optional<absl::Status> end_;

@@ -6,6 +6,7 @@
 #ifndef WAITQ_TESTS_SUPPORT_RANDOM_H_
 #define WAITQ_TESTS_SUPPORT_RANDOM_H_
 
+#include <cstddef>
 #include <cstdint>
 #include <random>
 
@@ -24,9 +25,14 @@ int Times(int n);
 class Random {
  public:
   explicit Random(uint64_t seed) : engine_(seed) {}
+  // Draws from these bytes, which must outlive it, few for each number: a
+  // fuzzer's. After their end nothing is OneIn() of anything, and Log() is 0.
+  Random(const uint8_t* data, size_t size) : at_(data), end_(data + size) {}
 
   // 0 to n - 1.
-  uint64_t Below(uint64_t n) { return engine_() % n; }
+  uint64_t Below(uint64_t n) {
+    return at_ == nullptr ? engine_() % n : BelowFromBytes(n);
+  }
   // `from` to `to`, both included.
   int64_t Between(int64_t from, int64_t to) {
     return from +
@@ -35,12 +41,22 @@ class Random {
   bool OneIn(uint64_t n) { return Below(n) == 0; }
   // 0 to 2^bits - 1, each length in bits as likely as the others.
   int64_t Log(int bits) {
+    if (at_ != nullptr) return LogFromBytes(bits);
     return static_cast<int64_t>(engine_() &
                                 ((uint64_t{1} << Below(bits + 1)) - 1));
   }
 
+  // Of bytes: those that are not used up.
+  size_t left() const { return static_cast<size_t>(end_ - at_); }
+  const uint8_t* rest() const { return at_; }
+
  private:
+  uint64_t BelowFromBytes(uint64_t n);
+  int64_t LogFromBytes(int bits);
+
   std::mt19937_64 engine_;
+  const uint8_t* at_ = nullptr;
+  const uint8_t* end_ = nullptr;
 };
 
 }  // namespace waitq::test
