@@ -389,8 +389,9 @@ class Machine:
             self._unsettled += 1
             receipt = Receipt(
                 self.session, number,
-                urgent=bool(result.read.data
-                            or result.wait_any.read.data))
+                urgent=(result.HasField("read") and bool(result.read.data)
+                        or result.HasField("wait_any")
+                        and bool(result.wait_any.read.data)))
             operation = self._operations.numbered.pop(result.operation, None)
             if operation is None:
                 # A handle's own end, which its calls tell.
