@@ -177,7 +177,7 @@ class CompletionModel {
   }
 
   static bool Restart(State& state) {
-    state = State{.life = state.life + 1};
+    state = State{.generation = state.generation, .life = state.life + 1};
     return true;
   }
 

@@ -18,8 +18,8 @@ namespace waitq::history {
 // * What an unknown call took, or one that may_be_redelivered, may come back
 //   once, at any later time in the same life of the server. A taker is
 //   `redelivered` at most as often as such a one took something before.
-// * Generations rise from one change to the next within a life of the server.
-//   Those that are 0 are not looked at.
+// * Generations rise from one change to the next, also over a restart. Those
+//   that are 0 are not looked at.
 // * A restart makes the count 0.
 //
 // Not checked: the order among sleepers; that what is taken back is given to

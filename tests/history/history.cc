@@ -150,11 +150,18 @@ std::string ToString(const WordCall& call) {
       return Line(call,
                   absl::StrCat("Wait(", ToString(call.condition),
                                action.empty() ? "" : "; then ", action,
-                               call.then_wake ? ", wake)" : ")"),
+                               call.then_wake ? ", wake" : "",
+                               call.undo ? ", undo)" : ")"),
                   absl::StrCat(" ", call.value_before, " -> ", call.value_after,
                                generation));
     case WordCall::Kind::kWakeUp:
-      return Line(call, absl::StrCat("WakeUp(", action, ")"),
+      return Line(call,
+                  absl::StrCat("WakeUp(", action,
+                               action.empty() || call.grant == 0 ? "" : ", ",
+                               call.grant == 0
+                                   ? ""
+                                   : absl::StrCat("grant ", call.grant),
+                               ")"),
                   absl::StrCat(" value ", call.value_after, ", woken ",
                                call.woken, generation));
     case WordCall::Kind::kStore:
@@ -195,6 +202,24 @@ std::string ToString(const CompletionCall& call) {
 }
 
 std::string ToString(const PipeCall& call) {
+  if (call.kind == PipeCall::Kind::kAccept) {
+    return absl::StrCat(
+        Line(call,
+             absl::StrCat("Accept(", call.hold_id, " of ", call.incarnation,
+                          call.up_to == 0
+                              ? ""
+                              : absl::StrCat(", up to ", call.up_to),
+                          ")"),
+             ""),
+        call.stale ? ", stale" : "");
+  }
+  if (call.kind == PipeCall::Kind::kRelease) {
+    return absl::StrCat(Line(call,
+                             absl::StrCat("Release(", call.hold_id, " of ",
+                                          call.incarnation, ")"),
+                             ""),
+                        call.stale ? ", stale" : "");
+  }
   if (call.kind == PipeCall::Kind::kWrite) {
     return Line(call, absl::StrCat("Write(", Quoted(call.data), ")"),
                 absl::StrCat(" accepted ", call.accepted_bytes, ", up to ",
@@ -205,6 +230,8 @@ std::string ToString(const PipeCall& call) {
       absl::StrCat("Read(max ", call.max_bytes, ", min ", call.min_bytes, ")"),
       absl::StrCat(" ", Quoted(call.data), " at ", call.offset, " of ",
                    call.incarnation, call.redelivered ? ", redelivered" : "",
+                   call.hold_id == 0 ? ""
+                                     : absl::StrCat(", hold ", call.hold_id),
                    call.taken ? "" : ", not taken",
                    call.may_be_redelivered ? ", may come again" : ""));
 }

@@ -3,7 +3,7 @@
 // happened twice.
 //
 // It knows nothing of the server: a simulation and a run over a real network
-// record the same. A recorder fills one record per call; when the call began,
+// record the same (text.h has it as text). A recorder fills one record per call; when the call began,
 // when its answer came, what was asked, what came back. Times are nanoseconds
 // of one clock that all clients share. Two events of the same time may have
 // come in either order.
@@ -98,6 +98,15 @@ struct WordCall : Call {
   uint64_t woken = 0;        // of kWakeUp
   uint64_t generation = 0;   // 0: not recorded
 
+  // Of a kWait whose success is a grant: as long as that is out, it is undone at
+  // some time from undone_from on, as its `undo` says by default; and not later
+  // than undone_by, if that is known. kNever, kNever: it was not undone.
+  bool undo = false;
+  int64_t undone_from = kNever;
+  int64_t undone_by = kNever;
+  // Of a kWakeUp that gives a grant back: the generation of its wait.
+  uint64_t grant = 0;
+
   // Of a kWait for a wake: the server may not know that the application has had
   // it, and may pass it on to another. So may that of an unknown one.
   bool may_be_passed_on = false;
@@ -126,7 +135,7 @@ struct CompletionCall : Call {
 
 // A call of a pipe.
 struct PipeCall : Call {
-  enum class Kind : uint8_t { kWrite, kRead };
+  enum class Kind : uint8_t { kWrite, kRead, kAccept, kRelease };
 
   Kind kind = Kind::kRead;
   std::string data;  // of kWrite: what was asked; of kRead: what came
@@ -140,9 +149,19 @@ struct PipeCall : Call {
   uint64_t incarnation = 0;
   bool redelivered = false;
 
+  // Of a kRead that is held: its number in this incarnation, which kAccept and
+  // kRelease name. What became of it these say, and not `taken` and
+  // `may_be_redelivered`.
+  uint64_t hold_id = 0;
+  // Of a kAccept: below this offset; 0: all of it.
+  uint64_t up_to = 0;
+  // Of a kAccept or kRelease that has failed: it was not held any more.
+  bool stale = false;
+
   // Of a kRead that is kDone: the application has taken what came. Otherwise it
-  // goes back to the pipe.
+  // goes back to the pipe; by then, if that is known.
   bool taken = true;
+  int64_t put_back_by = kNever;
   // Of a kRead that is kDone: the server may not know that it was taken, and
   // deliver it again.
   bool may_be_redelivered = false;

@@ -11,6 +11,7 @@
 
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
+#include "tests/history/pipe_holds.h"
 #include "tests/history/pipe_layout.h"
 
 namespace waitq::history {
@@ -82,6 +83,7 @@ class PipeChecker {
     for (const auto& [incarnation, one] : parts_) {
       CheckWriteOrder(one);
       CheckReadOrder(one);
+      CheckPutBack(one);
       CheckDeliveries(one);
     }
   }
@@ -153,6 +155,17 @@ class PipeChecker {
         first = std::max(first, lives_.First(*call));
         last = std::min(last, lives_.Last(*call));
       }
+    }
+    // They are generations, which rise.
+    for (const auto& [incarnation, earlier] : parts_) {
+      if (incarnation == one.contents.incarnation) break;
+      if (earlier.contents.first_life <= last) {
+        first = std::max(first, earlier.contents.first_life);
+        continue;
+      }
+      return Fail(absl::StrCat("incarnation ", one.contents.incarnation,
+                               " was there before the lower ", incarnation),
+                  one.writes.empty() ? one.reads : one.writes);
     }
     if (first > last) {
       Fail(absl::StrCat("incarnation ", one.contents.incarnation,
@@ -380,6 +393,31 @@ class PipeChecker {
     }
     CheckOrder(reads,
                "a read is before one that had returned before it was invoked");
+  }
+
+  // What was put back is read before what stands behind it.
+  void CheckPutBack(const Part& one) {
+    for (const PipeCall* returned : one.reads) {
+      if (returned->taken || returned->put_back_by == kNever) continue;
+      // The earliest that somebody can have had it after that.
+      int64_t again = kNever;
+      for (const PipeCall* read : Around(one.reads, returned->offset)) {
+        if (read == returned || !read->redelivered) continue;
+        if (read->returned > returned->invoked) {
+          again = std::min(again, read->invoked);
+        }
+      }
+      for (const PipeCall* read : unknown_reads_) {
+        if (CanHaveBeenIn(*read, one)) again = std::min(again, read->invoked);
+      }
+      for (const PipeCall* read : one.reads) {
+        if (read->offset <= returned->offset ||
+            read->invoked <= returned->put_back_by || read->returned >= again) {
+          continue;
+        }
+        return Fail("what was put back is passed over", {returned, read});
+      }
+    }
   }
 
   // For each call, the one with the greatest offset that returned before it.
@@ -656,8 +694,19 @@ Report CheckPipes(const History& history, const CheckOptions& options) {
   }
   for (const PipeLeft& left : history.left) objects[left.object];
   report.objects = static_cast<int64_t>(objects.size());
-  for (auto& [object, calls] : objects) {
-    PipeChecker(object, std::move(calls), history, lives, options, report)
+  for (const auto& [object, calls] : objects) {
+    const ResolvedHolds holds = ResolveHolds(calls);
+    if (!holds.wrong.empty()) {
+      std::string what = holds.wrong;
+      for (const PipeCall& call : holds.wrong_calls) {
+        absl::StrAppend(&what, "\n    ", ToString(call));
+      }
+      report.violations.push_back({object, what});
+      continue;
+    }
+    std::vector<const PipeCall*> resolved;
+    for (const PipeCall& call : holds.calls) resolved.push_back(&call);
+    PipeChecker(object, std::move(resolved), history, lives, options, report)
         .Run();
   }
   return report;

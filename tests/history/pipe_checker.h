@@ -22,6 +22,10 @@ namespace waitq::history {
 // * A byte is delivered to one read; again only to reads that are marked
 //   `redelivered`, while none before them had taken it for certain. The first
 //   delivery is marked only if an unknown read can have had it before.
+// * A hold ends once: accepted as a whole, or put back. Nothing of it is
+//   accepted after that was answered. What was accepted was taken.
+// * What was put back for certain is read before what stands behind it.
+// * Incarnations rise, also over a restart.
 // * First deliveries are in the order of their offsets, if one read returned
 //   before another was invoked.
 // * A read that TIMED_OUT, WOULD_BLOCK or found END_OF_FILE had a moment at

@@ -6,6 +6,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -19,7 +20,8 @@ using Kind = WordCall::Kind;
 
 constexpr int64_t kStepsToTellWhy = 100'000;
 
-// One wait queue, for the Linearizer. An entry without a call is a restart.
+// One wait queue, for the Linearizer. An entry without a call is a restart, or
+// the undoing of a grant.
 class WordModel {
  public:
   struct State {
@@ -36,6 +38,10 @@ class WordModel {
     int64_t walk_returned = 0;
     // Wakes of those whom nobody has seen woken, which may be passed on.
     int64_t passed_on = 0;
+    // Grants that are out, by the entries of their waits: the word before each.
+    std::map<size_t, int64_t> grants;
+    // Whose `then` was the last change of the word, if it is one of these.
+    size_t setter = Entry::kNone;
 
     bool operator==(const State&) const = default;
   };
@@ -57,15 +63,20 @@ class WordModel {
            .last_life = lives.Last(*call),
            .rank = use_generations_ ? call->generation : 0});
     }
+    undo_of_.resize(calls_.size(), Entry::kNone);
     for (const int64_t restart : lives.restarts()) {
       calls_.push_back(nullptr);
+      undo_of_.push_back(Entry::kNone);
       entries_.push_back({.invoked = restart, .returned = restart});
     }
+    AddUndoings(lives);
     LinkTwins(entries_, [&](size_t a, size_t b) {
+      if (calls_[a] == nullptr || calls_[b] == nullptr) return false;
       const WordCall& x = *calls_[a];
       const WordCall& y = *calls_[b];
       return x.kind == y.kind && x.condition == y.condition &&
-             x.action == y.action && x.then_wake == y.then_wake;
+             x.action == y.action && x.then_wake == y.then_wake && !x.undo &&
+             !y.undo && x.grant == y.grant;
     });
   }
 
@@ -73,12 +84,18 @@ class WordModel {
 
   std::string Name(size_t entry) const {
     if (calls_[entry] != nullptr) return ToString(*calls_[entry]);
+    if (undo_of_[entry] != Entry::kNone) {
+      return absl::StrCat("undone: ", ToString(*calls_[undo_of_[entry]]));
+    }
     return absl::StrCat("[", entries_[entry].invoked, "] restart");
   }
 
   bool Apply(size_t entry, State& state) const {
     const WordCall* const call = calls_[entry];
-    if (call == nullptr) return Restart(state);
+    if (call == nullptr) {
+      return undo_of_[entry] == Entry::kNone ? Restart(state)
+                                             : Undo(entry, state);
+    }
     // Nothing but waits comes into a walk.
     if (call->kind == Kind::kWait && (call->outcome == Outcome::kDone ||
                                       call->outcome == Outcome::kUnknown)) {
@@ -94,6 +111,7 @@ class WordModel {
       case Kind::kStore:
         if (Known(*call) && call->value_before != state.value) return false;
         state.value = call->action.operand;
+        state.setter = Entry::kNone;
         return Changed(*call, state);
       case Kind::kGet:
         return call->value_after == state.value && Looked(*call, state);
@@ -123,8 +141,13 @@ class WordModel {
                               static_cast<uint64_t>(state.walk),
                               state.waker,
                               static_cast<uint64_t>(state.walk_returned),
-                              static_cast<uint64_t>(state.passed_on)};
+                              static_cast<uint64_t>(state.passed_on),
+                              state.setter};
     key.append(reinterpret_cast<const char*>(words), sizeof(words));
+    for (const auto& [wait, before] : state.grants) {
+      key.append(reinterpret_cast<const char*>(&wait), sizeof(wait));
+      key.append(reinterpret_cast<const char*>(&before), sizeof(before));
+    }
   }
 
  private:
@@ -157,9 +180,84 @@ class WordModel {
     return false;
   }
 
+  // Everything is forgotten; but generations rise on.
   static bool Restart(State& state) {
     if (state.walk > 0) return false;
-    state = State{.life = state.life + 1};
+    State next;
+    next.generation = state.generation;
+    next.life = state.life + 1;
+    state = std::move(next);
+    return true;
+  }
+
+  // Each grant is undone once, if it is out.
+  void AddUndoings(const Lives& lives) {
+    const size_t calls = calls_.size();
+    for (size_t wait = 0; wait < calls; ++wait) {
+      const WordCall* const call = calls_[wait];
+      if (call == nullptr || !call->undo) continue;
+      if (Known(*call) && call->generation != 0) {
+        wait_of_grant_[call->generation] = wait;
+      }
+      if (call->undone_from == kNever && call->undone_by == kNever) continue;
+      calls_.push_back(nullptr);
+      undo_of_.push_back(wait);
+      entries_.push_back(
+          {.invoked = call->undone_from == kNever
+                          ? call->invoked
+                          : std::max(call->invoked, call->undone_from),
+           .returned = call->undone_by,
+           .optional = call->undone_by == kNever,
+           .last_life = lives.Last(*call)});
+    }
+  }
+
+  // What the word is when that grant is undone.
+  std::optional<int64_t> Undone(size_t wait, int64_t before,
+                                const State& state) const {
+    const Action& then = calls_[wait]->action;
+    if (then.change == Action::Change::kSet) {
+      if (state.setter != wait) return std::nullopt;
+      return before;
+    }
+    return Action{Action::Change::kAdd, -then.operand}.Apply(state.value);
+  }
+
+  bool Undo(size_t entry, State& state) const {
+    if (state.walk > 0) return false;
+    const size_t wait = undo_of_[entry];
+    const auto grant = state.grants.find(wait);
+    // It was given back, or forgotten with its server, before.
+    if (grant == state.grants.end()) return !entries_[entry].optional;
+    EndWalk(state);
+    const std::optional<int64_t> value = Undone(wait, grant->second, state);
+    state.grants.erase(grant);
+    if (!value.has_value()) return true;
+    state.value = *value;
+    state.setter = Entry::kNone;
+    if (use_generations_) ++state.generation;
+    state.exact = false;
+    // A wake follows, which tells nobody how many it wakes.
+    state.walk = kOpen;
+    state.waker = entry;
+    state.walk_returned = entries_[entry].returned;
+    return true;
+  }
+
+  // Takes back the grant that the call names; false: it is not out.
+  bool GiveBack(const WordCall& call, State& state) const {
+    const auto wait = wait_of_grant_.find(call.grant);
+    if (wait == wait_of_grant_.end()) return false;
+    const auto grant = state.grants.find(wait->second);
+    if (grant == state.grants.end()) return false;
+    if (call.action.change == Action::Change::kNone) {
+      const auto value = Undone(wait->second, grant->second, state);
+      if (value.has_value()) {
+        state.value = *value;
+        state.setter = Entry::kNone;
+      }
+    }
+    state.grants.erase(grant);
     return true;
   }
 
@@ -198,6 +296,10 @@ class WordModel {
   }
 
   bool WakeUp(size_t entry, const WordCall& call, State& state) const {
+    if (call.grant != 0 && !GiveBack(call, state)) return false;
+    if (call.action.change != Action::Change::kNone) {
+      state.setter = Entry::kNone;
+    }
     const std::optional<int64_t> value = call.action.Apply(state.value);
     if (!value.has_value()) return false;
     state.value = *value;
@@ -241,6 +343,12 @@ class WordModel {
     if ((!Known(call) || call.may_be_passed_on) && !Changes(call)) {
       ++state.passed_on;
     }
+    if (call.undo) state.grants.emplace(entry, state.value);
+    if (Changes(call)) {
+      state.setter = call.undo && call.action.change == Action::Change::kSet
+                         ? entry
+                         : Entry::kNone;
+    }
     state.value = *value;
     if (!(Changes(call) ? Changed(call, state) : Looked(call, state))) {
       return false;
@@ -269,6 +377,9 @@ class WordModel {
   const bool use_generations_;
   std::vector<const WordCall*> calls_;
   std::vector<Entry> entries_;
+  // By entry: of an undoing, that of the wait; else kNone.
+  std::vector<size_t> undo_of_;
+  std::map<uint64_t, size_t> wait_of_grant_;
 };
 
 // What is wrong with the call whatever the others did.

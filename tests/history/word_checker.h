@@ -20,10 +20,14 @@ namespace waitq::history {
 //   moment; and when another's wake is passed on, because nobody took its
 //   result: of one whose outcome is unknown, or which may be passed on; once,
 //   at any time after it.
-// * Generations rise from one change to the next within a life of the server,
-//   and what only looked at the word tells the last change's. Those that are 0
-//   are not looked at.
-// * A restart makes the word 0.
+// * A Wait with `undo` is a grant: given back by a WakeUp that names it, or
+//   undone, once. An `add` is undone by its opposite, a `set` by what was there
+//   before, unless the word was changed since; a walk follows that wakes nobody
+//   knows how many.
+// * Generations rise from one change to the next, also over a restart, and what
+//   only looked at the word tells the last change's. Those that are 0 are not
+//   looked at.
+// * A restart makes the word 0, and no grants are out.
 //
 // Not checked: which of several sleepers is woken (keys, order, exclusive ones
 // and `nr`), and that nobody sleeps on when it ought to be woken, beyond what a

@@ -297,8 +297,10 @@ TEST(WordCheckerTest, GenerationsRise) {
   EXPECT_TRUE(Legal({Store({1, 9}, 5, 0, 10), Store({1, 9}, 6, 5, 11)}));
   EXPECT_FALSE(Legal({Store({1, 9}, 5, 0, 11), Store({1, 9}, 6, 5, 10)}));
   EXPECT_FALSE(Legal({Store({1, 9}, 5, 0, 11), Store({1, 9}, 6, 5, 11)}));
-  // In another life they may begin anywhere.
-  EXPECT_TRUE(Legal({Store({1, 2}, 5, 0, 11), Store({5, 6}, 6, 0, 10)}, {4}));
+  // Also over a restart.
+  EXPECT_TRUE(Legal({Store({1, 2}, 5, 0, 11), Store({5, 6}, 6, 0, 12)}, {4}));
+  EXPECT_FALSE(Legal({Store({1, 2}, 5, 0, 11), Store({5, 6}, 6, 0, 10)}, {4}));
+  EXPECT_FALSE(Legal({Store({1, 2}, 5, 0, 11), Get({5, 6}, 0, 10)}, {4}));
 }
 
 TEST(WordCheckerTest, WhoLooksSeesTheLastGeneration) {
