@@ -89,7 +89,10 @@ class ClientActor final : public Actor {
       Forget();
       Connect();
     }
-    if (!proof_.is_held()) BeginBatch();
+    if (!proof_.is_held()) {
+      EndBatch();
+      BeginBatch();
+    }
     if (!holds_.empty() && random.OneIn(2)) {
       EndHold(random);
     } else if (!grants_.empty() && random.OneIn(3)) {

@@ -103,7 +103,7 @@ class UnaryActor final : public Actor {
       Plain(sent, random);
     }
     Record(sent);
-    if (!repeats || !sent.known || !sent.result.response_case()) return;
+    if (sent.id.empty() || !sent.known || !sent.result.response_case()) return;
     if (random.OneIn(3)) AskAgain(sent);
     if (random.OneIn(3)) AcknowledgeAndReuse(std::move(sent), random);
   }
@@ -150,13 +150,13 @@ class UnaryActor final : public Actor {
   // Until it is answered.
   void Repeat(Sent& sent, Random& random) {
     const absl::Time end = absl::Now() + kRepeatsFor;
-    absl::Duration cancel = absl::InfiniteDuration();
     for (;;) {
+      // (A call that may have been answered would be done once more.)
+      if (sent.times == 0 && random.OneIn(8)) return CancelById(sent, random);
       // Its caller goes, and comes back.
+      absl::Duration cancel = absl::InfiniteDuration();
       if (random.OneIn(5)) cancel = absl::Milliseconds(random.Between(0, 20));
-      if (random.OneIn(10)) return CancelById(sent, random);
       const grpc::Status status = SendOnce(sent, cancel);
-      cancel = absl::InfiniteDuration();
       Settle(sent, status, /*cancelled=*/false);
       if (sent.known || !ReasonOf(status).empty() || absl::Now() > end) return;
       absl::SleepFor(kPause);
@@ -174,7 +174,7 @@ class UnaryActor final : public Actor {
     const grpc::Status status = SendOnce(sent, absl::InfiniteDuration());
     canceller.join();
     Settle(sent, status, cancelled);
-    sent.id.clear();  // whether its answer is kept nobody knows
+    sent.id.clear();  // if it was answered that is forgotten
   }
 
   void Settle(Sent& sent, const grpc::Status& status, bool cancelled) {
@@ -239,7 +239,7 @@ class UnaryActor final : public Actor {
 
   // Its caller has the answer, and says so. Then the id is free for a new call.
   void AcknowledgeAndReuse(Sent sent, Random& random) {
-    if (sent.id.empty() || !stubs_.Cancel(sent.ask.operation, sent.id)) return;
+    if (!stubs_.Cancel(sent.ask.operation, sent.id)) return;
     if (random.OneIn(2)) return;
     Sent again{.ask = Anew(sent.ask), .id = {}, .result = {}};
     // (Data that is written twice could not be told apart.)
