@@ -247,8 +247,7 @@ uint64_t UnaryStubs::FindEpoch() {
   grpc::ClientContext context;
   context.set_wait_for_ready(true);
   SetDeadline(context);
-  const bool ok =
-      stubs_->objects.Create(&context, request, &response).ok();
+  const bool ok = stubs_->objects.Create(&context, request, &response).ok();
   return ok ? response.server_epoch() : 0;
 }
 

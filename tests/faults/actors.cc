@@ -130,8 +130,8 @@ class Stage {
       if (stat->pipe().unread_bytes() > 0) {
         if (!Read(pipe)) return;
       } else if (stat->pipe().held_bytes() == 0) {
-        file_.AddLine(history::ToLine(
-            history::PipeLeft{pipe, stat->incarnation(), {}}));
+        file_.AddLine(
+            history::ToLine(history::PipeLeft{pipe, stat->incarnation(), {}}));
         return;
       } else {
         absl::SleepFor(kPause);
@@ -173,8 +173,12 @@ std::unique_ptr<Actor> MakeActor(const ActorOptions& options,
       return MakeUnaryActor(options, file);
     case 1:
       return MakeSessionActor(options, file);
-    default:
-      return MakeClientActor(options, file);
+    default: {
+      // What it does when its session is lost is to be seen often.
+      ActorOptions shorter = options;
+      shorter.grace /= 2;
+      return MakeClientActor(shorter, file);
+    }
   }
 }
 

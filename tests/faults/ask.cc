@@ -112,7 +112,8 @@ void AskMaker::SetSleep(Ask& ask, Request& request) {
     request.set_nonblock(true);
     return;
   }
-  ask.sleeps = absl::Milliseconds(random_.OneIn(8) ? 0 : random_.Between(1, 40));
+  ask.sleeps =
+      absl::Milliseconds(random_.OneIn(8) ? 0 : random_.Between(1, 40));
   *request.mutable_timeout() = ToWire(ask.sleeps);
 }
 
@@ -276,9 +277,9 @@ Ask AskMaker::MakeWrite(const std::string& pipe) {
   call.kind = PipeCall::Kind::kWrite;
   // Each can be told from all others by its first bytes.
   call.data = absl::StrCat(asker_.client, ".", random_.Below(1'000'000), ".");
-  const int64_t size =
-      IsQueue(pipe) || !random_.OneIn(5) ? random_.Between(1, kAtomicMaxBytes)
-                                         : random_.Between(25, 60);
+  const int64_t size = IsQueue(pipe) || !random_.OneIn(5)
+                           ? random_.Between(1, kAtomicMaxBytes)
+                           : random_.Between(25, 60);
   while (call.data.size() < static_cast<size_t>(size)) {
     call.data.push_back(static_cast<char>('a' + call.data.size() % 26));
   }

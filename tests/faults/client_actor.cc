@@ -133,10 +133,9 @@ class ClientActor final : public Actor {
 
   void BeginBatch() {
     const std::string mine = absl::StrCat("proof/", options_.client);
-    auto grant = client_->Acquire(
-        mine, {.condition = Condition::Equal(0),
-               .then = Action::Set(1),
-               .timeout = 2 * options_.grace});
+    auto grant = client_->Acquire(mine, {.condition = Condition::Equal(0),
+                                         .then = Action::Set(1),
+                                         .timeout = 2 * options_.grace});
     if (grant.ok()) proof_ = *std::move(grant);
   }
 
@@ -255,13 +254,12 @@ class ClientActor final : public Actor {
       call.generation = result->generation;
     } else {
       const v1::WakeUpRequest& request = ask.operation.wake_up();
-      const auto result = client_->WakeUp(call.object,
-                                          {.update = ToClient(call.action),
-                                           .nr = request.has_nr()
-                                                     ? request.nr()
-                                                     : 1,
-                                           .all = request.all()},
-                                          stop);
+      const auto result =
+          client_->WakeUp(call.object,
+                          {.update = ToClient(call.action),
+                           .nr = request.has_nr() ? request.nr() : 1,
+                           .all = request.all()},
+                          stop);
       if (!result.ok()) return result.status();
       call.value_after = result->value;
       call.woken = result->woken;
@@ -323,10 +321,9 @@ class ClientActor final : public Actor {
         return absl::OkStatus();
       }
       case CompletionCall::Kind::kComplete: {
-        const auto result =
-            call.nr == CompletionCall::kAll
-                ? client_->CompleteAll(call.object, stop)
-                : client_->Complete(call.object, call.nr, stop);
+        const auto result = call.nr == CompletionCall::kAll
+                                ? client_->CompleteAll(call.object, stop)
+                                : client_->Complete(call.object, call.nr, stop);
         if (!result.ok()) return result.status();
         call.woken = result->woken;
         call.done = result->done;

@@ -260,8 +260,8 @@ class SessionActor final : public Actor {
   void Step(const Objects& objects, Random& random) override {
     if (session_ == nullptr || session_->is_over()) {
       Forget();
-      session_ = std::make_unique<RawSession>(
-          &stub_, options_.grace, random.Below(~uint64_t{0}) | 1);
+      session_ = std::make_unique<RawSession>(&stub_, options_.grace,
+                                              random.Below(~uint64_t{0}) | 1);
     }
     if (random.OneIn(25)) {
       random.OneIn(2) ? session_->Abandon() : session_->End();

@@ -195,6 +195,10 @@ TEST(CompletionCheckerTest, GenerationsRise) {
   EXPECT_FALSE(Legal({Complete({1, 2}, 1, 0, 1, 10), Reinit({3, 4}, 10)}));
   EXPECT_TRUE(Legal({Wait({1, 9}, 11), Complete({3, 4}, 1, 1, 0, 11)}));
   EXPECT_FALSE(Legal({Wait({1, 9}, 11), Complete({3, 4}, 1, 1, 0, 10)}));
+  // Also over a restart.
+  const CompletionCall before = Complete({1, 2}, 1, 0, 1, 11);
+  EXPECT_TRUE(Legal({before, Complete({5, 6}, 1, 0, 1, 12)}, {4}));
+  EXPECT_FALSE(Legal({before, Complete({5, 6}, 1, 0, 1, 11)}, {4}));
 }
 
 }  // namespace

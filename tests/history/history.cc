@@ -155,15 +155,13 @@ std::string ToString(const WordCall& call) {
                   absl::StrCat(" ", call.value_before, " -> ", call.value_after,
                                generation));
     case WordCall::Kind::kWakeUp:
-      return Line(call,
-                  absl::StrCat("WakeUp(", action,
-                               action.empty() || call.grant == 0 ? "" : ", ",
-                               call.grant == 0
-                                   ? ""
-                                   : absl::StrCat("grant ", call.grant),
-                               ")"),
-                  absl::StrCat(" value ", call.value_after, ", woken ",
-                               call.woken, generation));
+      return Line(
+          call,
+          absl::StrCat(
+              "WakeUp(", action, action.empty() || call.grant == 0 ? "" : ", ",
+              call.grant == 0 ? "" : absl::StrCat("grant ", call.grant), ")"),
+          absl::StrCat(" value ", call.value_after, ", woken ", call.woken,
+                       generation));
     case WordCall::Kind::kStore:
       return Line(call, absl::StrCat("Store(", call.action.operand, ")"),
                   absl::StrCat(" before ", call.value_before, generation));
@@ -205,11 +203,10 @@ std::string ToString(const PipeCall& call) {
   if (call.kind == PipeCall::Kind::kAccept) {
     return absl::StrCat(
         Line(call,
-             absl::StrCat("Accept(", call.hold_id, " of ", call.incarnation,
-                          call.up_to == 0
-                              ? ""
-                              : absl::StrCat(", up to ", call.up_to),
-                          ")"),
+             absl::StrCat(
+                 "Accept(", call.hold_id, " of ", call.incarnation,
+                 call.up_to == 0 ? "" : absl::StrCat(", up to ", call.up_to),
+                 ")"),
              ""),
         call.stale ? ", stale" : "");
   }
@@ -228,12 +225,12 @@ std::string ToString(const PipeCall& call) {
   return Line(
       call,
       absl::StrCat("Read(max ", call.max_bytes, ", min ", call.min_bytes, ")"),
-      absl::StrCat(" ", Quoted(call.data), " at ", call.offset, " of ",
-                   call.incarnation, call.redelivered ? ", redelivered" : "",
-                   call.hold_id == 0 ? ""
-                                     : absl::StrCat(", hold ", call.hold_id),
-                   call.taken ? "" : ", not taken",
-                   call.may_be_redelivered ? ", may come again" : ""));
+      absl::StrCat(
+          " ", Quoted(call.data), " at ", call.offset, " of ", call.incarnation,
+          call.redelivered ? ", redelivered" : "",
+          call.hold_id == 0 ? "" : absl::StrCat(", hold ", call.hold_id),
+          call.taken ? "" : ", not taken",
+          call.may_be_redelivered ? ", may come again" : ""));
 }
 
 Lives::Lives(std::vector<int64_t> restarts) : restarts_(std::move(restarts)) {

@@ -3,10 +3,10 @@
 // happened twice.
 //
 // It knows nothing of the server: a simulation and a run over a real network
-// record the same (text.h has it as text). A recorder fills one record per call; when the call began,
-// when its answer came, what was asked, what came back. Times are nanoseconds
-// of one clock that all clients share. Two events of the same time may have
-// come in either order.
+// record the same (text.h has it as text). A recorder fills one record per
+// call; when the call began, when its answer came, what was asked, what came
+// back. Times are nanoseconds of one clock that all clients share. Two events
+// of the same time may have come in either order.
 
 #ifndef WAITQ_TESTS_HISTORY_HISTORY_H_
 #define WAITQ_TESTS_HISTORY_HISTORY_H_
@@ -98,9 +98,10 @@ struct WordCall : Call {
   uint64_t woken = 0;        // of kWakeUp
   uint64_t generation = 0;   // 0: not recorded
 
-  // Of a kWait whose success is a grant: as long as that is out, it is undone at
-  // some time from undone_from on, as its `undo` says by default; and not later
-  // than undone_by, if that is known. kNever, kNever: it was not undone.
+  // Of a kWait whose success is a grant: as long as that is out, it is undone
+  // at some time from undone_from on, as its `undo` says by default; and not
+  // later than undone_by, if that is known (then undone_from is after its
+  // return). kNever, kNever: it was not undone.
   bool undo = false;
   int64_t undone_from = kNever;
   int64_t undone_by = kNever;

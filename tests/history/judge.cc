@@ -25,9 +25,10 @@ constexpr int kRefused = 1;
 constexpr int kUnreadable = 2;
 constexpr int kUndecided = 3;
 
-// What a file says about itself: it is refused, and why.
+// In a few words.
 std::string Reason(const Violation& violation) {
-  return violation.what.substr(0, violation.what.find_first_of("\n:"));
+  const std::string line = violation.what.substr(0, violation.what.find('\n'));
+  return line.substr(0, std::min(line.find(':'), line.find(". ")));
 }
 
 struct Judge {
@@ -49,9 +50,9 @@ struct Judge {
       return kUnreadable;
     }
     const Report report = Check(*history, options);
-    std::printf("%s: %s", file.c_str(),
-                report.ToString().substr(0, report.ToString().find('\n') + 1)
-                    .c_str());
+    std::printf(
+        "%s: %s", file.c_str(),
+        report.ToString().substr(0, report.ToString().find('\n') + 1).c_str());
     for (const std::string& object : report.undecided) {
       std::printf("UNDECIDED %s\n", object.c_str());
     }
@@ -66,8 +67,7 @@ struct Judge {
     const Violation& first = again.violations.empty()
                                  ? report.violations.front()
                                  : again.violations.front();
-    const std::string head =
-        absl::StrCat("REFUSED ", Reason(first), "\n");
+    const std::string head = absl::StrCat("REFUSED ", Reason(first), "\n");
     std::printf("%s%s: %s\n", head.c_str(), first.object.c_str(),
                 first.what.c_str());
     if (!shrunk.empty()) {

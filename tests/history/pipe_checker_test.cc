@@ -396,5 +396,108 @@ TEST_F(PipeCheckerTest, TheReportNamesTheCalls) {
       << text;
 }
 
+// --- Holds -------------------------------------------------------------------
+
+PipeCall Held(At at, uint64_t offset, std::string data) {
+  PipeCall call = Read(at, offset, std::move(data));
+  call.hold_id = 7;
+  return call;
+}
+PipeCall Accept(At at, uint64_t up_to = 0) {
+  PipeCall call = Make(at, Kind::kAccept, "", 0);
+  call.hold_id = 7;
+  call.up_to = up_to;
+  return call;
+}
+PipeCall Release(At at) {
+  PipeCall call = Make(at, Kind::kRelease, "", 0);
+  call.hold_id = 7;
+  return call;
+}
+PipeCall Stale(PipeCall call) {
+  call.stale = true;
+  return Ended(Outcome::kNoEffect, std::move(call));
+}
+
+TEST_F(PipeCheckerTest, WhatIsAcceptedIsTaken) {
+  const PipeCall write = Write({1, 2}, 0, "abcd");
+  const PipeCall held = Held({3, 4}, 0, "abcd");
+  const PipeCall again = Redelivered(Read({7, 8}, 0, "abcd"));
+  EXPECT_TRUE(Legal({write, held, again}));
+  EXPECT_TRUE(Legal({write, held, Accept({5, 6})}));
+  EXPECT_FALSE(Legal({write, held, Accept({5, 6}), again}));
+  // Perhaps, if nobody knows what became of that.
+  EXPECT_TRUE(
+      Legal({write, held, Ended(Outcome::kUnknown, Accept({5, 6})), again}));
+}
+
+TEST_F(PipeCheckerTest, WhatIsAcceptedInPartIsTakenInPart) {
+  const PipeCall write = Write({1, 2}, 0, "abcd");
+  const PipeCall held = Held({3, 4}, 0, "abcd");
+  const PipeCall some = Accept({5, 6}, 2);
+  EXPECT_TRUE(Legal({write, held, some, Redelivered(Read({7, 8}, 2, "cd"))}));
+  EXPECT_FALSE(Legal({write, held, some, Redelivered(Read({7, 8}, 1, "b"))}));
+}
+
+TEST_F(PipeCheckerTest, AHoldThatNobodyEndsIsNotTaken) {
+  Left({});
+  const PipeCall write = Write({1, 2}, 0, "abcd");
+  const PipeCall held = Held({3, 4}, 0, "abcd");
+  EXPECT_FALSE(Legal({write, held}));
+  EXPECT_TRUE(Legal({write, held, Accept({5, 6})}));
+  EXPECT_FALSE(Legal({write, held, Accept({5, 6}, 2)}));
+}
+
+TEST_F(PipeCheckerTest, AHoldEndsOnce) {
+  const PipeCall write = Write({1, 2}, 0, "ab");
+  const PipeCall held = Held({3, 4}, 0, "ab");
+  EXPECT_TRUE(Legal({write, held, Accept({5, 9}), Stale(Release({5, 9}))}));
+  EXPECT_TRUE(Legal({write, held, Stale(Accept({5, 9})), Release({5, 9})}));
+  EXPECT_FALSE(Legal({write, held, Accept({5, 9}), Release({5, 9})}));
+  EXPECT_FALSE(Legal({write, held, Accept({5, 9}), Accept({5, 9})}));
+  EXPECT_FALSE(Legal({write, held, Release({5, 9}), Release({5, 9})}));
+}
+
+TEST_F(PipeCheckerTest, NothingIsAcceptedAfterItWasPutBack) {
+  const PipeCall write = Write({1, 2}, 0, "ab");
+  const PipeCall held = Held({3, 4}, 0, "ab");
+  EXPECT_TRUE(Legal({write, held, Accept({5, 6}, 1), Release({7, 8})}));
+  EXPECT_FALSE(Legal({write, held, Release({5, 6}), Accept({7, 8}, 1)}));
+  EXPECT_FALSE(Legal({write, held, Stale(Release({5, 6})), Accept({7, 8})}));
+}
+
+TEST_F(PipeCheckerTest, WhatWasPutBackIsReadBeforeWhatIsBehindIt) {
+  const PipeCall write = Write({1, 2}, 0, "abcd");
+  const PipeCall held = Held({3, 4}, 0, "ab");
+  const PipeCall release = Release({5, 6});
+  const PipeCall behind = Read({7, 8}, 2, "cd");
+  EXPECT_FALSE(Legal({write, held, release, behind}));
+  EXPECT_TRUE(Legal({write, held, release, Read({6, 8}, 2, "cd")}));
+  // Somebody has had it, or may have.
+  EXPECT_TRUE(Legal(
+      {write, held, release, Redelivered(Read({7, 9}, 0, "ab")), behind}));
+  EXPECT_TRUE(
+      Legal({write, held, release, NoData(Outcome::kUnknown, {7, 9}), behind}));
+  EXPECT_FALSE(Legal(
+      {write, held, release, behind, Redelivered(Read({9, 10}, 0, "ab"))}));
+  // The same of what went back in another way, by that time.
+  PipeCall returned = NotTaken(Read({3, 4}, 0, "ab"));
+  EXPECT_TRUE(Legal({write, returned, behind}));
+  returned.put_back_by = 6;
+  EXPECT_FALSE(Legal({write, returned, behind}));
+  // Whoever accepts too late knows that it is back.
+  EXPECT_FALSE(Legal({write, held, Stale(Accept({5, 6})), behind}));
+}
+
+TEST_F(PipeCheckerTest, IncarnationsRiseOverARestart) {
+  RestartAt(5);
+  PipeCall later = Write({7, 8}, 0, "ab");
+  EXPECT_FALSE(Legal({Write({1, 2}, 0, "ab"), later}));
+  later.incarnation = kIncarnation + 1;
+  EXPECT_TRUE(Legal({Write({1, 2}, 0, "ab"), later}));
+  later.incarnation = kIncarnation - 1;
+  EXPECT_FALSE(Legal({Write({1, 2}, 0, "ab"), later}));
+}
+
 }  // namespace
 }  // namespace waitq::history

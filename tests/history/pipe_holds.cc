@@ -27,6 +27,9 @@ struct Endings {
   uint64_t possible = 0;
 };
 
+// It says that nothing is held any more.
+bool IsOver(const PipeCall& call) { return call.stale && call.up_to == 0; }
+
 uint64_t EndOf(const PipeCall& read) { return read.offset + read.data.size(); }
 
 // Of [begin, end) what the application has, for certain or not, or not at all.
@@ -113,7 +116,7 @@ class Resolver {
   static void NoteStale(const PipeCall& read, Endings& endings) {
     if (endings.possible == EndOf(read)) return;
     for (const PipeCall* call : endings.all) {
-      if (!call->stale || call->up_to != 0) continue;
+      if (!IsOver(*call)) continue;
       endings.put_back_by = std::min(endings.put_back_by, call->returned);
     }
   }
@@ -124,9 +127,15 @@ class Resolver {
                   {read, *endings.accepted, *endings.released});
     }
     for (const PipeCall* call : endings.all) {
-      if (call->kind == Kind::kAccept && Done(*call) &&
-          call->invoked > endings.put_back_by) {
+      if (!Done(*call)) continue;
+      if (call->kind == Kind::kAccept && call->invoked > endings.put_back_by) {
         return Fail("accepted after it was put back", {read, *call});
+      }
+      for (const PipeCall* other : endings.all) {
+        if (IsOver(*other) && other->returned < call->invoked) {
+          return Fail("accepted or put back though it was not held any more",
+                      {read, *other, *call});
+        }
       }
     }
   }

@@ -27,12 +27,36 @@ History OnlyOf(const History& history, const std::string& object) {
   return only;
 }
 
+// Nobody is told.
+void ForgetAnswer(WordCall& call) {
+  call.value_before = call.value_after = 0;
+  call.woken = call.generation = 0;
+}
+void ForgetAnswer(CompletionCall& call) {
+  call.yes = call.redelivered = call.may_be_redelivered = false;
+  call.woken = call.generation = 0;
+  call.done = 0;
+}
+void ForgetAnswer(PipeCall& call) {
+  call.stale = call.redelivered = call.may_be_redelivered = false;
+  if (call.kind == PipeCall::Kind::kWrite) {
+    call.accepted_bytes = call.offset = call.incarnation = 0;
+  } else if (call.kind == PipeCall::Kind::kRead) {
+    call.data.clear();
+    call.offset = call.incarnation = call.hold_id = 0;
+    call.taken = true;
+    // It took something that is not known, perhaps.
+    call.lost_if_unknown = true;
+  }
+}
+
 void CutCalls(int64_t time, auto& calls) {
   std::erase_if(calls, [&](const Call& call) { return call.invoked > time; });
-  for (Call& call : calls) {
+  for (auto& call : calls) {
     if (call.returned <= time) continue;
     call.outcome = Outcome::kUnknown;
     call.outlives_restarts = true;
+    ForgetAnswer(call);
   }
 }
 
@@ -47,8 +71,6 @@ History Until(int64_t time, const History& history) {
   }
   for (PipeCall& call : cut.pipes) {
     if (call.put_back_by > time) call.put_back_by = kNever;
-    // It took something that is not known, perhaps.
-    if (call.outcome == Outcome::kUnknown) call.lost_if_unknown = true;
   }
   std::erase_if(cut.restarts, [&](int64_t at) { return at > time; });
   cut.left.clear();
@@ -83,8 +105,7 @@ History Earliest(const History& history, const CheckOptions& options) {
       accepted = middle + 1;
     }
   }
-  return refused == moments.size() ? history
-                                   : Until(moments[refused], history);
+  return refused == moments.size() ? history : Until(moments[refused], history);
 }
 
 bool ChangesNothing(const WordCall& call) {
@@ -97,8 +118,8 @@ bool ChangesNothing(const CompletionCall& call) {
           call.kind == CompletionCall::Kind::kDone);
 }
 bool ChangesNothing(const PipeCall& call) {
-  return call.outcome != Outcome::kUnknown &&
-         call.outcome != Outcome::kDone && !call.stale;
+  return call.outcome != Outcome::kUnknown && call.outcome != Outcome::kDone &&
+         !call.stale;
 }
 
 template <class C>
@@ -107,10 +128,42 @@ void LeaveOut(History& history, std::vector<C> History::*calls,
   for (size_t i = (history.*calls).size(); i-- > 0;) {
     if (!ChangesNothing((history.*calls)[i])) continue;
     History without = history;
-    (without.*calls).erase((without.*calls).begin() +
-                           static_cast<ptrdiff_t>(i));
+    (without.*calls)
+        .erase((without.*calls).begin() + static_cast<ptrdiff_t>(i));
     if (IsRefused(without, options)) history = std::move(without);
   }
+}
+
+// Times from the first one on, and the calls in their order.
+void Tidy(History& history) {
+  int64_t first = kNever;
+  const auto sort = [&](auto& calls) {
+    std::sort(calls.begin(), calls.end(), [](const Call& a, const Call& b) {
+      return a.invoked < b.invoked;
+    });
+    if (!calls.empty()) first = std::min(first, calls.front().invoked);
+  };
+  sort(history.words);
+  sort(history.completions);
+  sort(history.pipes);
+  const auto shift = [&](int64_t& time) {
+    if (time != kNever) time -= first;
+  };
+  const auto shift_calls = [&](auto& calls) {
+    for (Call& call : calls) {
+      shift(call.invoked);
+      shift(call.returned);
+    }
+  };
+  shift_calls(history.words);
+  shift_calls(history.completions);
+  shift_calls(history.pipes);
+  for (WordCall& call : history.words) {
+    shift(call.undone_from);
+    shift(call.undone_by);
+  }
+  for (PipeCall& call : history.pipes) shift(call.put_back_by);
+  for (int64_t& restart : history.restarts) shift(restart);
 }
 
 }  // namespace
@@ -118,11 +171,13 @@ void LeaveOut(History& history, std::vector<C> History::*calls,
 History Shrink(const History& history, const std::string& object,
                const CheckOptions& options) {
   History small = OnlyOf(history, object);
-  if (!IsRefused(small, options)) return small;
-  small = Earliest(small, options);
-  LeaveOut(small, &History::words, options);
-  LeaveOut(small, &History::completions, options);
-  LeaveOut(small, &History::pipes, options);
+  if (IsRefused(small, options)) {
+    small = Earliest(small, options);
+    LeaveOut(small, &History::words, options);
+    LeaveOut(small, &History::completions, options);
+    LeaveOut(small, &History::pipes, options);
+  }
+  Tidy(small);
   return small;
 }
 

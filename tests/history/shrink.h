@@ -14,6 +14,7 @@ namespace waitq::history {
 // whose refusal proves that of the whole one: calls that change nothing are
 // left out; so is what came after some moment, and what was under way then has
 // an unknown outcome. Of a history that is not refused: all of the object.
+// Times begin with 0.
 History Shrink(const History& history, const std::string& object,
                const CheckOptions& options = {});
 

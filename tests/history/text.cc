@@ -25,14 +25,13 @@ struct Names {
   std::array<std::pair<Enum, absl::string_view>, n> names;
 };
 
-constexpr Names<Outcome, 7> kOutcomes{
-    {{{Outcome::kDone, "DONE"},
-      {Outcome::kTimedOut, "TIMED_OUT"},
-      {Outcome::kWouldBlock, "WOULD_BLOCK"},
-      {Outcome::kEndOfFile, "END_OF_FILE"},
-      {Outcome::kInterrupted, "INTERRUPTED"},
-      {Outcome::kNoEffect, "NO_EFFECT"},
-      {Outcome::kUnknown, "UNKNOWN"}}}};
+constexpr Names<Outcome, 7> kOutcomes{{{{Outcome::kDone, "DONE"},
+                                        {Outcome::kTimedOut, "TIMED_OUT"},
+                                        {Outcome::kWouldBlock, "WOULD_BLOCK"},
+                                        {Outcome::kEndOfFile, "END_OF_FILE"},
+                                        {Outcome::kInterrupted, "INTERRUPTED"},
+                                        {Outcome::kNoEffect, "NO_EFFECT"},
+                                        {Outcome::kUnknown, "UNKNOWN"}}}};
 constexpr Names<WordCall::Kind, 4> kWordKinds{
     {{{WordCall::Kind::kWait, "Wait"},
       {WordCall::Kind::kWakeUp, "WakeUp"},
@@ -60,12 +59,11 @@ constexpr Names<Condition::Test, 9> kTests{
       {Condition::Test::kGreater, ">"},
       {Condition::Test::kAllBits, "all:"},
       {Condition::Test::kAnyBits, "any:"}}}};
-constexpr Names<Action::Change, 5> kChanges{
-    {{{Action::Change::kNone, "none"},
-      {Action::Change::kSet, "set:"},
-      {Action::Change::kAdd, "add:"},
-      {Action::Change::kAnd, "and:"},
-      {Action::Change::kOr, "or:"}}}};
+constexpr Names<Action::Change, 5> kChanges{{{{Action::Change::kNone, "none"},
+                                              {Action::Change::kSet, "set:"},
+                                              {Action::Change::kAdd, "add:"},
+                                              {Action::Change::kAnd, "and:"},
+                                              {Action::Change::kOr, "or:"}}}};
 
 template <class Enum, size_t n>
 std::string NameOf(const Names<Enum, n>& names, Enum value) {
@@ -97,8 +95,7 @@ std::string ToValue(const std::string& value) {
 }
 std::string ToValue(bool value) { return value ? "1" : "0"; }
 template <class Number>
-  requires std::is_integral_v<Number>
-std::string ToValue(Number value) {
+requires std::is_integral_v<Number> std::string ToValue(Number value) {
   if constexpr (std::is_same_v<Number, int64_t>) {
     if (value == kNever) return "never";
   } else if constexpr (std::is_same_v<Number, uint32_t>) {
@@ -107,8 +104,7 @@ std::string ToValue(Number value) {
   return absl::StrCat(value);
 }
 template <class Enum>
-  requires std::is_enum_v<Enum>
-std::string ToValue(Enum value) {
+requires std::is_enum_v<Enum> std::string ToValue(Enum value) {
   return NameOf(NamesFor(value), value);
 }
 std::string ToValue(const Condition& value) {
@@ -132,7 +128,7 @@ bool FromValue(absl::string_view text, bool& value) {
   return value || text == "0";
 }
 template <class Number>
-  requires std::is_integral_v<Number>
+requires std::is_integral_v<Number>
 bool FromValue(absl::string_view text, Number& value) {
   if constexpr (std::is_same_v<Number, int64_t>) {
     if (text == "never") {
@@ -148,7 +144,7 @@ bool FromValue(absl::string_view text, Number& value) {
   return absl::SimpleAtoi(text, &value);
 }
 template <class Enum>
-  requires std::is_enum_v<Enum>
+requires std::is_enum_v<Enum>
 bool FromValue(absl::string_view text, Enum& value) {
   return TakeName(NamesFor(value), text, value) && text.empty();
 }
@@ -185,8 +181,8 @@ struct ChunkEvent : LeftEvent {
 template <class C, class Field>
 void CallFields(C& call, Field& field) {
   field("object", call.object, std::string());
-  field("client", call.client, 0);
-  field("invoked", call.invoked, int64_t{0});
+  field("client", call.client, -1);
+  field("invoked", call.invoked, int64_t{-1});
   field("returned", call.returned, kNever);
   field("outcome", call.outcome, Outcome{255});
   field("outlives_restarts", call.outlives_restarts, false);
@@ -377,8 +373,7 @@ std::string OptionsLine(const std::string& object, const PipeOptions& options) {
 }
 
 std::string ToLine(const PipeLeft& left) {
-  std::string lines =
-      Line("left", LeftEvent{left.object, left.incarnation});
+  std::string lines = Line("left", LeftEvent{left.object, left.incarnation});
   for (const PipeLeft::Chunk& chunk : left.chunks) {
     ChunkEvent event;
     event.object = left.object;

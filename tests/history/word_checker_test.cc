@@ -293,6 +293,90 @@ TEST(WordCheckerTest, WhatWasSentAfterARestartMayHave) {
   EXPECT_FALSE(Legal({unknown, Get({2, 3}, 5), Get({6, 7}, 5)}, {4}));
 }
 
+// --- Grants ------------------------------------------------------------------
+
+constexpr Condition kFree = {If::kEqual, 0};
+constexpr Action kLock = {Change::kSet, 1};
+
+// A permit of two, with that number.
+WordCall Permit(At at, int64_t before, uint64_t generation) {
+  WordCall call = Wait(at, kPositive, kTakeOne, before, before - 1, generation);
+  call.undo = true;
+  return call;
+}
+WordCall Locked(At at, uint64_t generation) {
+  WordCall call = Wait(at, kFree, kLock, 0, 1, generation);
+  call.undo = true;
+  return call;
+}
+WordCall Undone(int64_t from, int64_t by, WordCall call) {
+  call.undone_from = from;
+  call.undone_by = by;
+  return call;
+}
+WordCall GiveBack(At at, uint64_t grant, int64_t value, uint64_t generation) {
+  WordCall call = WakeUp(at, kNothing, value, 0, generation);
+  call.grant = grant;
+  return call;
+}
+
+TEST(WordCheckerTest, AGrantIsUndoneOnce) {
+  const WordCall two = Store({1, 2}, 2, 0, 10);
+  const WordCall permit = Permit({3, 4}, 2, 11);
+  EXPECT_FALSE(Legal({two, permit, Get({7, 8}, 2)}));
+  EXPECT_TRUE(Legal({two, Undone(4, kNever, permit), Get({7, 8}, 2)}));
+  EXPECT_TRUE(Legal({two, Undone(4, kNever, permit), Get({7, 8}, 1)}));
+  EXPECT_FALSE(Legal({two, Undone(4, kNever, permit), Get({7, 8}, 3)}));
+  // Not before it may be, and by then for certain.
+  EXPECT_FALSE(Legal({two, Undone(9, kNever, permit), Get({7, 8}, 2)}));
+  EXPECT_FALSE(Legal({two, Undone(5, 6, permit), Get({7, 8}, 1)}));
+  EXPECT_TRUE(Legal({two, Undone(5, 6, permit), Get({7, 8}, 2)}));
+}
+
+TEST(WordCheckerTest, AGrantThatWasGivenBackIsNotUndone) {
+  const WordCall two = Store({1, 2}, 2, 0, 10);
+  const WordCall permit = Undone(3, kNever, Permit({3, 4}, 2, 11));
+  const WordCall back = GiveBack({5, 6}, 11, 2, 12);
+  EXPECT_TRUE(Legal({two, permit, back, Get({7, 8}, 2)}));
+  EXPECT_FALSE(Legal({two, permit, back, Get({7, 8}, 3)}));
+  // Nor given back twice, nor one that nobody was granted.
+  EXPECT_FALSE(Legal({two, permit, back, GiveBack({7, 8}, 11, 3, 13)}));
+  EXPECT_FALSE(Legal({two, permit, GiveBack({5, 6}, 9, 2, 12)}));
+  // Whoever does not know whether he has given it back may have.
+  const WordCall unknown = Ended(Outcome::kUnknown, back);
+  EXPECT_TRUE(Legal({two, permit, unknown, Get({7, 8}, 2)}));
+  EXPECT_FALSE(Legal({two, permit, unknown, Get({7, 8}, 3)}));
+}
+
+TEST(WordCheckerTest, ALockIsUndoneUnlessTheWordWasChangedSince) {
+  const WordCall locked = Undone(3, 6, Locked({1, 2}, 10));
+  EXPECT_TRUE(Legal({locked, Get({7, 8}, 0)}));
+  EXPECT_FALSE(Legal({locked, Get({7, 8}, 1)}));
+  const WordCall store = Store({3, 3}, 1, 1, 11);
+  EXPECT_TRUE(Legal({locked, store, Get({7, 8}, 1)}));
+  EXPECT_FALSE(
+      Legal({Undone(4, 6, Locked({1, 2}, 10)), store, Get({7, 8}, 0)}));
+  // The next one has another.
+  const WordCall next = Locked({7, 8}, 12);
+  EXPECT_TRUE(Legal({locked, next}));
+  EXPECT_FALSE(Legal({Locked({1, 2}, 10), next}));
+}
+
+TEST(WordCheckerTest, AWakeFollowsWhatIsUndone) {
+  const WordCall sleeper = Wait({1, 9}, kAWake, kNothing, 0, 0);
+  const WordCall locked = Locked({2, 3}, 10);
+  EXPECT_FALSE(Legal({sleeper, locked}));
+  EXPECT_TRUE(Legal({sleeper, Undone(4, kNever, locked)}));
+}
+
+TEST(WordCheckerTest, ARestartForgetsGrants) {
+  const WordCall locked = Undone(2, kNever, Locked({1, 2}, 10));
+  const WordCall store = Store({5, 6}, 1, 0, 20);
+  EXPECT_FALSE(Legal({locked, store, GiveBack({7, 8}, 10, 0, 21)}, {4}));
+  EXPECT_FALSE(Legal({locked, store, Get({7, 8}, 0)}, {4}));
+  EXPECT_TRUE(Legal({locked, store, Get({7, 8}, 1)}, {4}));
+}
+
 TEST(WordCheckerTest, GenerationsRise) {
   EXPECT_TRUE(Legal({Store({1, 9}, 5, 0, 10), Store({1, 9}, 6, 5, 11)}));
   EXPECT_FALSE(Legal({Store({1, 9}, 5, 0, 11), Store({1, 9}, 6, 5, 10)}));
