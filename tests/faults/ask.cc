@@ -2,6 +2,8 @@
 
 #include <time.h>
 
+#include <algorithm>
+
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "transport/duration.h"
@@ -119,14 +121,14 @@ void AskMaker::SetSleep(Ask& ask, Request& request) {
 
 Ask AskMaker::Make() {
   const int64_t dice = random_.Between(0, 99);
-  if (dice < 16) return MakeWait();
-  if (dice < 34) return MakeWake();
-  if (dice < 42) return MakeAcquire();
-  if (dice < 58) return MakeCompletionAsk();
+  if (dice < 20) return MakeWait();
+  if (dice < 40) return MakeWake();
+  if (dice < 48) return MakeAcquire();
+  if (dice < 62) return MakeCompletionAsk();
   // Who loses what an answer lost on its way has taken keeps to his own.
   std::string pipe = objects_.lossy;
   if (asker_.keeps) pipe = random_.OneIn(2) ? objects_.stream : objects_.queue;
-  return dice < 80 ? MakeWrite(pipe) : MakeRead(pipe);
+  return dice < 82 ? MakeWrite(pipe) : MakeRead(pipe);
 }
 
 Ask AskMaker::MakeWait() {
@@ -301,8 +303,9 @@ Ask AskMaker::MakeRead(const std::string& pipe) {
   if (!IsQueue(pipe)) {
     call.max_bytes = static_cast<uint64_t>(random_.Between(4, 48));
     request.set_max_bytes(call.max_bytes);
-    if (random_.OneIn(6)) {
-      call.min_bytes = static_cast<uint64_t>(random_.Between(2, 4));
+    if (random_.OneIn(4)) {
+      call.min_bytes = static_cast<uint64_t>(random_.Between(
+          2, std::min<int64_t>(static_cast<int64_t>(call.max_bytes), 12)));
       request.set_min_bytes(call.min_bytes);
     }
   }

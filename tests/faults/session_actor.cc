@@ -318,7 +318,7 @@ class SessionActor final : public Actor {
     ask.base().invoked = Now();
     const bool leave = random.OneIn(8);
     absl::Duration cancel = absl::InfiniteDuration();
-    if (!leave && random.OneIn(8)) {
+    if (!leave && random.OneIn(6)) {
       cancel = absl::Milliseconds(random.Between(0, 30));
     }
     const RawSession::Did did =

@@ -152,7 +152,7 @@ class UnaryActor final : public Actor {
     const absl::Time end = absl::Now() + kRepeatsFor;
     for (;;) {
       // (A call that may have been answered would be done once more.)
-      if (sent.times == 0 && random.OneIn(8)) return CancelById(sent, random);
+      if (sent.times == 0 && random.OneIn(5)) return CancelById(sent, random);
       // Its caller goes, and comes back.
       absl::Duration cancel = absl::InfiniteDuration();
       if (random.OneIn(5)) cancel = absl::Milliseconds(random.Between(0, 20));

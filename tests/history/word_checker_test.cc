@@ -341,6 +341,7 @@ TEST(WordCheckerTest, AGrantThatWasGivenBackIsNotUndone) {
   EXPECT_FALSE(Legal({two, permit, back, Get({7, 8}, 3)}));
   // Nor given back twice, nor one that nobody was granted.
   EXPECT_FALSE(Legal({two, permit, back, GiveBack({7, 8}, 11, 3, 13)}));
+  EXPECT_FALSE(Legal({two, permit, back, GiveBack({7, 8}, 11, 2, 13)}));
   EXPECT_FALSE(Legal({two, permit, GiveBack({5, 6}, 9, 2, 12)}));
   // Whoever does not know whether he has given it back may have.
   const WordCall unknown = Ended(Outcome::kUnknown, back);
