@@ -39,13 +39,12 @@ struct Settings {
   absl::Duration hold;
 };
 
-// What no client of a round does: it begins and ends it.
-class Stage {
+// Begins and ends the rounds, on the straight way.
+class Stagehand {
  public:
-  Stage(const Settings& settings, HistoryFile& file)
-      : settings_(settings),
-        file_(file),
-        channel_(ConnectTo(settings.server)),
+  Stagehand(const std::string& server, HistoryFile& file)
+      : file_(file),
+        channel_(ConnectTo(server)),
         stubs_(channel_),
         objects_(channel_) {}
 
@@ -81,6 +80,9 @@ class Stage {
       Do(ask);
     }
   }
+
+  // A pipe could not be read to its end.
+  bool is_stuck() const { return stuck_; }
 
  private:
   static constexpr int kClient = 99;
@@ -154,11 +156,6 @@ class Stage {
     return Do(ask);
   }
 
- public:
-  bool is_stuck() const { return stuck_; }
-
- private:
-  const Settings& settings_;
   HistoryFile& file_;
   const std::shared_ptr<grpc::Channel> channel_;
   UnaryStubs stubs_;
@@ -184,7 +181,7 @@ std::unique_ptr<Actor> MakeActor(const ActorOptions& options,
 
 int Play(const Settings& settings) {
   HistoryFile file(settings.history);
-  Stage stage(settings, file);
+  Stagehand stagehand(settings.server, file);
   std::vector<std::unique_ptr<Actor>> actors;
   for (size_t i = 0; i < settings.doors.size(); ++i) {
     actors.push_back(MakeActor({.client = static_cast<int>(i),
@@ -195,7 +192,7 @@ int Play(const Settings& settings) {
   }
   for (int round = 1; round <= settings.rounds; ++round) {
     const Objects objects(static_cast<uint64_t>(round));
-    stage.Begin(objects);
+    stagehand.Begin(objects);
     std::vector<std::thread> threads;
     for (size_t i = 0; i < actors.size(); ++i) {
       threads.emplace_back([&, i] {
@@ -208,8 +205,8 @@ int Play(const Settings& settings) {
       });
     }
     for (std::thread& thread : threads) thread.join();
-    stage.End(objects);
-    if (stage.is_stuck()) return 1;
+    stagehand.End(objects);
+    if (stagehand.is_stuck()) return 1;
     std::printf("round %d\n", round);
     std::fflush(stdout);
   }

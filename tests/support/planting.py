@@ -32,7 +32,8 @@ def _copy_tree(to):
 
 def _patch(tree, file, *options):
     subprocess.run(
-        ["git", "apply", *options, str(file)], cwd=tree, check=True,
+        ["patch", "-p1", "--quiet", *options, "-i", str(file)],
+        cwd=tree, check=True,
     )
 
 
@@ -59,7 +60,6 @@ def plant_all(folder, wanted, targets, find):
     with tempfile.TemporaryDirectory(prefix="planted-") as scratch:
         tree = pathlib.Path(scratch) / "waitq"
         _copy_tree(tree)
-        subprocess.run(["git", "init", "--quiet"], cwd=tree, check=True)
         print("| planted | found by | seed | seconds |")
         print("| --- | --- | --- | --- |")
         for file in files:
