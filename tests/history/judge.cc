@@ -1,5 +1,5 @@
 // Whether recorded histories (text.h) can have happened: `judge FILE...`. Says
-// why not, with the shortest part of the history that proves it.
+// why not, with a part of the history, cut short, that proves it.
 //
 // Exits with 0 if all can, 1 if one cannot, 2 if one cannot be read, 3 if the
 // search took too long for one.
