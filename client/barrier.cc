@@ -45,15 +45,20 @@ absl::StatusOr<BarrierResult> Barrier::Arrive(const AcquireOptions& options,
     // While the word is below this it is of this round: nothing takes it below
     // the end of a round that was passed.
     const int64_t threshold = (value / parties_ + 1) * parties_;
-    const WaitOptions arrive = {.condition = Condition::Less(threshold),
-                                .then = Action::Add(1),
-                                .then_wake = true,
-                                .nonblock = true};
+    // And below that there is no round of another barrier of this name, which
+    // may come in its place between any two of the calls here.
+    const WaitOptions arrive = {
+        .condition = Condition::Less(threshold),
+        .then = Action::Add(1),
+        .then_wake = true,
+        .seen_generation = now.ok() ? now->generation : 0,
+        .nonblock = true};
     Undo undo = {.only_while = Condition::Less(threshold)};
     if (on_death_ == OnDeath::kBreak) undo.instead = Action::Set(kBroken);
     // An arrival that counts in any case is one that is never undone.
     if (on_death_ == OnDeath::kCount) undo.only_while = Condition::Less(kNever);
     absl::StatusOr<Grant> grant = client_.Acquire(name_, arrive, undo, stop);
+    if (ErrorReason(grant.status()) == "EIDRM") continue;  // to the next one
     if (!grant.ok()) return grant.status();
     // Between the look and the arrival the round was passed by others.
     if (!grant->is_held()) continue;
@@ -72,8 +77,10 @@ absl::StatusOr<BarrierResult> Barrier::WaitFor(Grant grant, int64_t threshold,
   std::stop_source leave;
   const std::stop_callback on_stop(stop, [&leave] { leave.request_stop(); });
   grant.OnLost([leave](const absl::Status&) mutable { leave.request_stop(); });
-  const absl::StatusOr<WaitResult> passed = client_.Wait(
-      name_, options.ToWait(Condition::AtLeast(threshold)), leave.get_token());
+  WaitOptions wait = options.ToWait(Condition::AtLeast(threshold));
+  wait.seen_generation = grant.token();
+  const absl::StatusOr<WaitResult> passed =
+      client_.Wait(name_, wait, leave.get_token());
   if (passed.ok() && passed->outcome == Outcome::kDone) {
     // Broken or passed: the arrival has had its effect. (Taken back, it would
     // break a barrier that was Reset() meanwhile.)
@@ -112,6 +119,7 @@ absl::StatusOr<int64_t> Barrier::TakeBack(Grant& grant, int64_t threshold) {
     const absl::StatusOr<WaitResult> gone =
         client_.Wait(name_, {.condition = Condition::Less(threshold),
                              .then = Action::Add(-1),
+                             .seen_generation = grant.token(),
                              .nonblock = true});
     if (!gone.ok()) return gone.status();
     // Whose session was passed by at that moment has to ask again.

@@ -49,6 +49,9 @@ void FillWait(const std::string& name, const WaitOptions& options,
   if (options.exclusive.has_value()) request.set_exclusive(*options.exclusive);
   request.set_then_wake(options.then_wake);
   request.set_key(options.key);
+  if (options.seen_generation != 0) {
+    request.set_seen_generation(options.seen_generation);
+  }
   if (undo != nullptr) *request.mutable_undo() = ToWire(*undo);
   SetSleep(options, request);
 }

@@ -135,6 +135,10 @@ struct WaitOptions {
   // Which wakes reach this sleeper: 0 in either key matches all, otherwise they
   // must have a bit in common.
   uint64_t key = 0;
+  // Only of the queue that has had this generation (of a GetResult, of a
+  // WaitResult): if it has been removed since, ABORTED (EIDRM), also where
+  // another one has the name by now. 0: of whichever has the name.
+  uint64_t seen_generation = 0;
   std::optional<absl::Duration> timeout = {};
   bool nonblock = false;
   Sleep sleep = Sleep::kInterruptible;

@@ -75,6 +75,12 @@ bool WaitQueueObject::TryLocked(WaitOperation& op, bool woken, DoneList& done) {
 
 void WaitQueueObject::TestLocked(Operation& operation, DoneList& done) {
   auto& op = static_cast<WaitOperation&>(operation);
+  // It was made later than what the caller has seen.
+  if (op.spec_.seen_generation != 0 &&
+      incarnation() > op.spec_.seen_generation) {
+    if (ClaimLocked(op)) FinishLocked(op, Ending::kRemoved, done);
+    return;
+  }
   if (!TryLocked(op, /*woken=*/false, done)) return;
   if (op.ending() == Ending::kDone && op.spec_.then_wake) {
     WakeResult result;

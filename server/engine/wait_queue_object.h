@@ -42,6 +42,9 @@ struct WaitSpec {
   bool then_wake = false;
   bool exclusive = false;
   uint64_t key = 0;  // which wakes reach it: KeysMatch()
+  // Only of the queue that has had this one: another of its name counts as
+  // removed. 0: of whichever has the name.
+  uint64_t seen_generation = 0;
 };
 
 // What a grant costs of its caller's bytes while it is out.

@@ -53,6 +53,7 @@ absl::StatusOr<engine::Ref<engine::WaitOperation>> MakeWait(
   spec.exclusive =
       request.has_exclusive() ? request.exclusive() : request.has_then();
   spec.key = request.key();
+  spec.seen_generation = request.seen_generation();
   auto op = engine::MakeRef<engine::WaitOperation>(
       spec, call.home(), call.caller(), std::move(caller));
   if (request.has_undo()) op->MakeGrant(undo);

@@ -44,13 +44,14 @@ TEST_F(ClientTest, WaitSaysAllAndReturnsAll) {
                .exclusive = false,
                .then_wake = true,
                .key = 6,
+               .seen_generation = 16,
                .timeout = absl::Milliseconds(1500),
                .nonblock = true,
                .sleep = Sleep::kKillable,
                .want_timing = true});
   EXPECT_THAT(got(), Says(R"(wait {
       name: 'flag' condition { greater_or_equal: 3 } then { add: -1 }
-      exclusive: false then_wake: true key: 6
+      exclusive: false then_wake: true key: 6 seen_generation: 16
       timeout { seconds: 1 nanos: 500000000 } nonblock: true
       sleep: SLEEP_KILLABLE want_timing: true })"));
   ASSERT_TRUE(result.ok()) << result.status();

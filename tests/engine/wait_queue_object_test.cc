@@ -515,6 +515,36 @@ TEST_F(WaitQueueObjectTest, GetIsNoChange) {
   EXPECT_EQ(one.generation, two.generation);
 }
 
+TEST_F(WaitQueueObjectTest, WhoHasSeenAQueueMeansNoOtherOfItsName) {
+  Store("q", 1);
+  const uint64_t seen = Generation("q");
+  Store("q", 0);
+  EXPECT_EQ(
+      Wait("q", {.condition = Equal(0), .seen_generation = seen})->ending(),
+      Ending::kDone)
+      << "what happens to it is not the end of it";
+  const WaitCall& asleep =
+      Wait("q", {.condition = Equal(1), .seen_generation = seen});
+  EXPECT_EQ(asleep.started, Started::kAsleep);
+  EXPECT_TRUE(engine().Remove("q", /*force=*/false).ok());
+  EXPECT_EQ(asleep->ending(), Ending::kRemoved);
+
+  // Nothing is there; then another one, whose word is right.
+  EXPECT_EQ(
+      Wait("q", {.condition = Equal(0), .seen_generation = seen})->ending(),
+      Ending::kRemoved);
+  Store("q", 5);
+  const WaitCall& late = Wait(
+      "q", {.condition = Equal(5), .then = Add(1), .seen_generation = seen});
+  EXPECT_EQ(late.started, Started::kEnded);
+  EXPECT_EQ(late->ending(), Ending::kRemoved);
+  EXPECT_EQ(Value("q"), 5) << "and nothing has happened";
+  EXPECT_EQ(
+      Wait("q", {.condition = Equal(5), .seen_generation = Generation("q")})
+          ->ending(),
+      Ending::kDone);
+}
+
 TEST_F(WaitQueueObjectTest, QueuesDoNotKnowEachOther) {
   Call& a = Wait("a", {.condition = Equal(1)});
   Call& b = Wait("b", {.condition = Equal(1)});

@@ -29,9 +29,9 @@ _HasResponse = Union[sessions_pb2.Result, objects_pb2.WaitAnyResponse]
 
 def wait(name: str, condition: Condition | None = None,
          then: Action | None = None, *, exclusive: bool | None = None,
-         then_wake: bool = False, key: int = 0, timeout: Seconds | None = None,
-         nonblock: bool = False, sleep: Sleep = Sleep.INTERRUPTIBLE,
-         want_timing: bool = False,
+         then_wake: bool = False, key: int = 0, seen_generation: int = 0,
+         timeout: Seconds | None = None, nonblock: bool = False,
+         sleep: Sleep = Sleep.INTERRUPTIBLE, want_timing: bool = False,
          cancel: CancelToken | None = None) -> Plan[WaitResult]:
     """Sleeps until the condition holds, then changes the word in the same step.
 
@@ -42,6 +42,8 @@ def wait(name: str, condition: Condition | None = None,
     then_wake   after `then` the sleepers are walked once more
     key         which wakes reach it: 0 in either key matches all, otherwise
                 they must have a bit in common
+    seen_generation  only of the queue that has had this one: ObjectRemoved if
+                it has been removed since, also where another has its name
     timeout     how long it may sleep; None: for ever; 0: one test. Never ended
                 early
     nonblock    never sleep: WOULD_BLOCK instead; beats `timeout`
@@ -68,6 +70,7 @@ def wait(name: str, condition: Condition | None = None,
         request.exclusive = exclusive
     request.then_wake = then_wake
     request.key = key
+    request.seen_generation = seen_generation
     _wire.set_sleep(request, plan.timeout, nonblock, sleep, want_timing)
     return plan
 

@@ -138,7 +138,7 @@ class Holding:
 
 def acquire(name: str, condition: Condition | None, then: Action, *,
             undo: Undo = Undo(), exclusive: bool | None = None,
-            then_wake: bool = False, key: int = 0,
+            then_wake: bool = False, key: int = 0, seen_generation: int = 0,
             timeout: Seconds | None = None, nonblock: bool = False,
             sleep: Sleep = Sleep.INTERRUPTIBLE, want_timing: bool = False,
             cancel: CancelToken | None = None) -> Plan[Holding]:
@@ -156,8 +156,8 @@ def acquire(name: str, condition: Condition | None, then: Action, *,
     """
     waits = _calls.wait(
         name, condition, then, exclusive=exclusive, then_wake=then_wake,
-        key=key, timeout=timeout, nonblock=nonblock, sleep=sleep,
-        want_timing=want_timing)
+        key=key, seen_generation=seen_generation, timeout=timeout,
+        nonblock=nonblock, sleep=sleep, want_timing=want_timing)
     waits.operation.wait.undo.CopyFrom(_wire.undo_to_wire(undo))
 
     def hold(call: Call[Holding]) -> Holding:

@@ -10,7 +10,7 @@ from waitq import _calls, _grant, errors
 from waitq._call import Call, CancelToken, Plan, Steps, once
 from waitq._core import Core
 from waitq._grant import Holding
-from waitq.errors import NotFound, WaitqError
+from waitq.errors import NotFound, ObjectRemoved, WaitqError
 from waitq.types import (
     Action, BarrierResult, Condition, OnDeath, Outcome, Seconds, Sleep, Undo,
     WaitResult)
@@ -38,10 +38,12 @@ class Asked:
     cancel: CancelToken | None = None
 
     def wait(self, name: str, condition: Condition,
-             then: Action | None = None) -> Plan[WaitResult]:
-        return _calls.wait(name, condition, then, timeout=self.timeout,
-                           nonblock=self.nonblock, sleep=self.sleep,
-                           cancel=self.cancel)
+             then: Action | None = None,
+             seen_generation: int = 0) -> Plan[WaitResult]:
+        return _calls.wait(name, condition, then,
+                           seen_generation=seen_generation,
+                           timeout=self.timeout, nonblock=self.nonblock,
+                           sleep=self.sleep, cancel=self.cancel)
 
     def acquire(self, name: str, condition: Condition,
                 then: Action) -> Plan[Holding]:
@@ -103,7 +105,7 @@ class BarrierSteps:
 
     def arrive(self, asked: Asked) -> Steps[BarrierResult]:
         while True:
-            value = yield from self._look(asked.cancel)
+            value, generation = yield from self._look(asked.cancel)
             # While the word is below this it is of this round: nothing takes it
             # below the end of a round that was passed.
             threshold = (value // self._parties + 1) * self._parties
@@ -114,24 +116,31 @@ class BarrierSteps:
             # An arrival that counts in any case is one that is never undone.
             if self._on_death is OnDeath.COUNT:
                 undo = Undo(only_while=Condition.less(_NEVER))
-            holding = yield from once(self._core, _grant.acquire(
-                self._name, this_round, Action.add(1), undo=undo,
-                then_wake=True, nonblock=True, cancel=asked.cancel))
+            # And below that there is no round of another barrier of this name,
+            # which may come in its place between any two of the calls here.
+            try:
+                holding = yield from once(self._core, _grant.acquire(
+                    self._name, this_round, Action.add(1), undo=undo,
+                    then_wake=True, seen_generation=generation, nonblock=True,
+                    cancel=asked.cancel))
+            except ObjectRemoved:
+                continue  # to the next one
             # Between the look and the arrival others may have passed the round.
             if holding.is_held:
                 return (yield from self._wait(holding, threshold, asked))
 
-    def _look(self, cancel: CancelToken | None) -> Steps[int]:
+    def _look(self, cancel: CancelToken | None) -> Steps[tuple[int, int]]:
+        """The word and its generation."""
         try:
             now = yield from once(self._core,
                                   _calls.get(self._name, cancel=cancel))
         except NotFound:
-            return 0
+            return 0, 0
         if now.value == _BROKEN:
             raise errors.broken_barrier(self._name).error()
         if not 0 <= now.value < _BROKEN - self._parties:
             raise errors.no_barrier(self._name, now.value).error()
-        return now.value
+        return now.value, now.generation
 
     def _wait(self, holding: Holding, threshold: int,
               asked: Asked) -> Steps[BarrierResult]:
@@ -142,7 +151,8 @@ class BarrierSteps:
         failure: WaitqError | None = None
         try:
             call = self._core.start(asked.wait(
-                self._name, Condition.greater_or_equal(threshold)))
+                self._name, Condition.greater_or_equal(threshold),
+                seen_generation=holding.result.generation))
             # The wait alone would be begun anew if the session is lost, or its
             # server replaced, and sleep for a round in which it has not come.
             holding.on_lost(lambda _: call.cancel())
@@ -195,11 +205,11 @@ class BarrierSteps:
             return (yield from holding.give_back()).value
         holding.keep()  # it is not undone by itself
         while True:
-            call = self._core.start(self._one_less(threshold))
+            call = self._core.start(self._one_less(holding, threshold))
             try:
                 yield call
             except BaseException:
-                self._again(call, threshold)
+                self._again(call, holding, threshold)
                 raise
             gone = call._value()
             call._take()
@@ -213,22 +223,27 @@ class BarrierSteps:
             holding.send_back()
         else:
             holding.keep()
-            self._again(self._core.start(self._one_less(threshold)), threshold)
+            self._again(self._core.start(self._one_less(holding, threshold)),
+                        holding, threshold)
 
-    def _again(self, call: Call[WaitResult], threshold: int) -> None:
+    def _again(self, call: Call[WaitResult], holding: Holding,
+               threshold: int) -> None:
         def look(ended: Call[WaitResult]) -> None:
             try:
                 gone = ended.result()
             except WaitqError:
                 return
             if not gone and gone.value_before < threshold:
-                self._again(self._core.start(self._one_less(threshold)),
-                            threshold)
+                self._again(self._core.start(self._one_less(holding, threshold)),
+                            holding, threshold)
         call.add_done_callback(look)
 
-    def _one_less(self, threshold: int) -> Plan[WaitResult]:
+    def _one_less(self, holding: Holding,
+                  threshold: int) -> Plan[WaitResult]:
         return _calls.wait(self._name, Condition.less(threshold),
-                           Action.add(-1), nonblock=True)
+                           Action.add(-1),
+                           seen_generation=holding.result.generation,
+                           nonblock=True)
 
     def reset(self, cancel: CancelToken | None) -> Plan[WaitResult]:
         return _calls.wait(self._name, Condition.equal(_BROKEN), Action.set(0),
