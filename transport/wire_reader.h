@@ -76,12 +76,32 @@ class WireReader {
         return Forward(8);
       case Type::WIRETYPE_FIXED32:
         return Forward(4);
+      case Type::WIRETYPE_START_GROUP:
+        return SkipGroup();
       default:
-        return false;  // groups
+        return false;
     }
   }
 
  private:
+  // To the end of a group that has begun, and those within it. (Whether an end
+  // is of that field is for a parser to say.)
+  bool SkipGroup() {
+    for (uint64_t depth = 1; depth > 0;) {
+      uint32_t tag;
+      if (!Tag(tag)) return false;
+      const auto type = static_cast<Type>(tag & 7);
+      if (type == Type::WIRETYPE_START_GROUP) {
+        ++depth;
+      } else if (type == Type::WIRETYPE_END_GROUP) {
+        --depth;
+      } else if (!Skip(tag)) {
+        return false;
+      }
+    }
+    return true;
+  }
+
   bool Forward(size_t size) {
     if (size > static_cast<size_t>(end_ - at_)) return false;
     at_ += size;

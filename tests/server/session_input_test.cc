@@ -163,6 +163,26 @@ TEST(SessionInputTest, AMessageHasNotAnyNumberOfThem) {
   }
 }
 
+TEST(SessionInputTest, WhateverIsBeforeThemTheyAreCounted) {
+  std::string many;
+  for (size_t i = 0; i <= SessionInput::kEntriesMax; ++i) {
+    many += std::string("\x1a\0", 2);
+  }
+  // A group, which no version has had, with another in it; it is gone over.
+  const std::string group = "\x7b\x7b\x08\x01\x7c\x7c";
+  SessionInput behind_a_group;
+  EXPECT_FALSE(behind_a_group.Parse(group + many));
+  EXPECT_TRUE(behind_a_group.has_too_many());
+  SessionInput few;
+  EXPECT_TRUE(few.Parse(group + std::string("\x1a\0\x48\x01", 4)));
+  EXPECT_EQ(few.operations().size(), 1u);
+  EXPECT_EQ(few.head().heartbeat(), 1u);
+  // A tag of more bytes than it needs: protobuf's, if it is not much.
+  const std::string long_tag("\xc8\x80\x80\x80\x00\x01", 6);
+  SessionInput behind_that;
+  EXPECT_FALSE(behind_that.Parse(long_tag + many));
+}
+
 TEST(SessionInputTest, OfEachKindOfPlainOperationNothingIsParsed) {
   v1::SessionRequest message;
   message.set_first_operation(7);
