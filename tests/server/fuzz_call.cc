@@ -141,7 +141,8 @@ void FuzzCall::Sleep(
   const absl::StatusOr<engine::Started> started = start();
   if (!started.ok()) return Fail(started.status());
   if (*started == engine::Started::kEnded) {
-    return End(AnswerOf(engine_, *op, *method_));
+    const auto ended = engine::EndedOf(std::move(op));
+    return End(AnswerOf(engine_, *ended, *method_));
   }
   if (running_) {
     running_ = false;  // the operation answers
@@ -171,7 +172,8 @@ void FuzzCall::OnEnded(engine::Operation& op) {
     const engine::Ref<engine::RepeatWaiter> waiter = std::move(waiter_);
     return Told(waiter->answer());
   }
-  WAITQ_CHECK(&op == op_.get(), "it is told of what is its own");
+  // Of several it is told of the one that has ended the call.
+  WAITQ_CHECK(op_ && op.id() == op_->id(), "it is told of what is its own");
   op_ = nullptr;
   Told(AnswerOf(engine_, op, *method_));
 }

@@ -100,6 +100,7 @@ const std::map<std::string, std::set<std::string>> kReasons = [] {
       {"waitq.v1.Objects.Stat", {"EINVAL", "EMSGSIZE", "ENOENT"}},
       {"waitq.v1.Objects.List", {"EINVAL", "EMSGSIZE"}},
       {"waitq.v1.Objects.Remove", with({"ENOENT", "EBUSY"})},
+      {"waitq.v1.Objects.WaitAny", with({"ERANGE", "EEXIST"}, true)},
       {"waitq.v1.Tasks.List", {"EINVAL", "EMSGSIZE"}},
       {"waitq.v1.Tasks.Signal", {"EINVAL", "EMSGSIZE", "ESRCH"}},
       {"waitq.v1.Tasks.Cancel", {"EINVAL", "EMSGSIZE"}},
