@@ -99,6 +99,7 @@ struct WaitArgs {
   std::optional<bool> exclusive = std::nullopt;
   bool then_wake = false;
   uint64_t key = 0;
+  uint64_t seen_generation = 0;
   SleepOptions sleep = {};
 
   bool IsExclusive() const {
@@ -192,7 +193,8 @@ inline Ref<WaitOperation> MakeWait(const WaitArgs& args, Home* home,
                       .then = args.then,
                       .then_wake = args.then_wake,
                       .exclusive = args.IsExclusive(),
-                      .key = args.key};
+                      .key = args.key,
+                      .seen_generation = args.seen_generation};
   return MakeRef<WaitOperation>(spec, home, caller, TestCaller());
 }
 inline Ref<CompletionOperation> MakeDoneWait(Home* home, Caller* caller) {

@@ -21,7 +21,10 @@ import time
 from victims import BOUND_S, Stuck, Waitqd, await_that, built
 
 PARTIES = 4
-GRACE_S = 0.5
+GRACE_S = 1  # of parties
+PATIENT_S = 30  # of who must not be taken for dead
+# What a party says that had no processor for its grace: it counts as killed.
+TAKEN_FOR_DEAD = "for the session's grace"
 BROKEN = (1 << 63) - 1
 
 
@@ -61,16 +64,16 @@ class Rounds:
             party.kill()
 
     def waitq(self, *arguments, check=True):
-        done = subprocess.run(self.command(*arguments), capture_output=True,
-                              text=True, stdin=subprocess.DEVNULL,
+        done = subprocess.run(self.command(*arguments, grace_s=PATIENT_S),
+                              capture_output=True, text=True, stdin=subprocess.DEVNULL,
                               timeout=BOUND_S, check=False)
         if check and done.returncode != 0:
             self.wrong.append(f"{arguments}: {done.stderr.strip()}")
         return done
 
-    def command(self, *arguments):
+    def command(self, *arguments, grace_s=GRACE_S):
         return (built("client/cli/waitq"), *arguments,
-                f"--server={self.server.address()}", f"--grace={GRACE_S}s")
+                f"--server={self.server.address()}", f"--grace={grace_s}s")
 
     def word(self):
         done = self.waitq("get", self.name, check=False)
@@ -129,6 +132,8 @@ class Barrier(Rounds):
                     places.append((int(match[1]), int(match[2])))
                 elif "was removed" in err or "broken" in err:
                     pass  # comes again
+                elif TAKEN_FOR_DEAD in err:
+                    self.killed += 1
                 else:
                     self.wrong.append(f"exit {code}: {out!r} {err!r}")
             if self.word() == BROKEN:

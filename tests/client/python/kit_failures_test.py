@@ -176,6 +176,29 @@ class KitFailures(unittest.TestCase):
         kept = self.server.await_operation(4)
         self.assertEqual(kept.wake_up.grant, 7)
 
+    # A barrier may be removed, and another one be there, between any two of the
+    # calls: who had come to the one slept at the other, and did not count there.
+    def test_who_comes_means_one_barrier_in_all_that_he_does(self):
+        party = self.pool.submit(
+            self.client.barrier("b", 2, OnDeath.COUNT).arrive, timeout=60)
+        self.server.await_operation(1)
+        self.server.answer(1, "get { value: 2 generation: 5 }")
+        come = self.server.await_operation(2).wait
+        self.assertEqual(come.seen_generation, 5)
+        # Removed meanwhile: he comes to the next one.
+        self.server.answer(2, 'failure { code: 10 reason: "EIDRM" }')
+        self.server.await_operation(3)
+        self.server.answer(3, "get { value: 0 generation: 6 }")
+        self.assertEqual(self.server.await_operation(4).wait.seen_generation, 6)
+        self.server.answer(4, ARRIVED % (0, 1))
+        self.assertEqual(self.server.await_operation(5).wait.seen_generation, 7)
+        self.server.answer(5, "wait { outcome: OUTCOME_TIMED_OUT }")
+        self.server.await_operation(6)  # the grant is kept
+        back = self.server.await_operation(7).wait
+        self.assertEqual((back.then.add, back.seen_generation), (-1, 7))
+        self.server.answer(7, "wait { outcome: OUTCOME_DONE value_before: 1 }")
+        self.assertFalse(party.result())
+
     # --- The rest of Grant ----------------------------------------------------
 
     def test_a_block_whose_grant_was_lost_says_so_at_its_end(self):
