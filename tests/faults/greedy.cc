@@ -7,7 +7,7 @@
 // limits and goes on asking, and rounds without one alternate. A row has the
 // medians of the rounds' medians (and 99th percentiles), and as its ratio the
 // median of the ratios of neighbours, which see the same machine. Exit 1 if a
-// ratio of medians is above 2 (3 with --short), or the server's memory above
+// ratio of medians is above 2, or the server's memory above
 // the limits' sum.
 
 #include <algorithm>
@@ -33,8 +33,6 @@ namespace {
 using Job = HonestClient::Job;
 
 constexpr double kRatioMax = 2;
-// In few short rounds, on a machine with other work.
-constexpr double kRatioMaxShort = 3;
 
 struct Latency {
   double p50_us = 0;
@@ -166,7 +164,7 @@ int Main(int argc, char** argv) {
       if (testing::Test::HasFailure()) return 1;
     }
   }
-  return Report(without, with, is_short ? kRatioMaxShort : kRatioMax) ? 0 : 1;
+  return Report(without, with, kRatioMax) ? 0 : 1;
 }
 
 }  // namespace
