@@ -130,17 +130,6 @@ void AppendWrite(std::string& out, uint64_t operation,
 
 // --- Serving -----------------------------------------------------------------
 
-// The bytes of a write: shared with the message that has brought them, if they
-// are the better part of it, or else copied.
-absl::Cord DataOf(const PlainRequest& request, const MessageMemory& message) {
-  constexpr size_t kWorthSharing = 16 << 10;
-  if (message.owner == nullptr || request.data.size() < kWorthSharing ||
-      request.data.size() < message.size_bytes / 2) {
-    return absl::Cord(request.data);
-  }
-  return absl::MakeCordFromExternal(request.data, [owner = message.owner] {});
-}
-
 // A handle's pipe may have been removed.
 absl::StatusOr<engine::Started> StartOn(engine::PipeObject& pipe,
                                         Ref<engine::Operation> op) {
@@ -191,12 +180,12 @@ bool ParsePlain(absl::string_view bytes, uint64_t& handle, uint8_t& field,
 }
 
 void ServePlain(Invocation& call, uint8_t field, const PlainRequest& request,
-                const MessageMemory& message, Ref<engine::PipeObject>& last) {
+                Ref<engine::PipeObject>& last) {
   engine::Engine& engine = call.engine();
   if (field == kWrite) {
     engine::PipeWriter* const writer = call.writer();
     auto op = engine::MakeRef<engine::WriteOperation>(
-        DataOf(request, message), writer, call.home(), call.caller(),
+        absl::Cord(request.data), writer, call.home(), call.caller(),
         call.session()->caller_info());
     call.Sleep(op, [&]() -> absl::StatusOr<engine::Started> {
       if (writer != nullptr) return StartOn(writer->pipe(), op);

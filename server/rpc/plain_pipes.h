@@ -7,9 +7,7 @@
 #ifndef WAITQ_SERVER_RPC_PLAIN_PIPES_H_
 #define WAITQ_SERVER_RPC_PLAIN_PIPES_H_
 
-#include <cstddef>
 #include <cstdint>
-#include <memory>
 #include <string>
 
 #include "absl/strings/string_view.h"
@@ -37,18 +35,10 @@ struct PlainRequest {
 bool ParsePlain(absl::string_view bytes, uint64_t& handle, uint8_t& field,
                 PlainRequest& request);
 
-// The memory of the message that requests lie in.
-struct MessageMemory {
-  // Keeps it; nullptr: who wants to keep some bytes copies them.
-  std::shared_ptr<const void> owner = nullptr;
-  size_t size_bytes = 0;
-};
-
 // Serves one of a session: `field` is kReadFieldNumber or kWriteFieldNumber of
 // v1::Operation. `last`: the pipe that was used last, as most name the same
 // again; to be kept for no longer than one message.
 void ServePlain(Invocation& call, uint8_t field, const PlainRequest& request,
-                const MessageMemory& message,
                 engine::Ref<engine::PipeObject>& last);
 
 // Appends the result of a session's operation to a v1::SessionResponse, if it

@@ -52,10 +52,9 @@ class SessionCall final : public engine::SessionTransport {
   void Probe(std::function<void()> done) override;
 
  private:
-  // A message, with the memory that it lies in, which what it brings may need
-  // for longer.
+  // A message, with the memory that it lies in.
   struct Message {
-    std::shared_ptr<grpc::Slice> bytes = std::make_shared<grpc::Slice>();
+    grpc::Slice bytes;
     SessionInput input;
   };
   // Parses incoming_; an error as ParseRequest().
@@ -183,15 +182,14 @@ void SessionCall::OnRead(bool ok) {
 absl::Status SessionCall::Parse(Message& message) {
   absl::Status status = CheckRequestSize(*parts_.engine, incoming_);
   if (!status.ok()) return status;
-  grpc::Slice& bytes = *message.bytes;
-  if (!incoming_.TrySingleSlice(&bytes).ok() &&
-      !incoming_.DumpToSingleSlice(&bytes).ok()) {
+  if (!incoming_.TrySingleSlice(&message.bytes).ok() &&
+      !incoming_.DumpToSingleSlice(&message.bytes).ok()) {
     return MakeError(EINVAL, "a message that cannot be read");
   }
   return ParseSessionMessage(
-      absl::string_view(reinterpret_cast<const char*>(bytes.begin()),
-                        bytes.size()),
-      message.bytes, /*first=*/!session_, message.input);
+      absl::string_view(reinterpret_cast<const char*>(message.bytes.begin()),
+                        message.bytes.size()),
+      /*first=*/!session_, message.input);
 }
 
 void SessionCall::Begin(const std::shared_ptr<Message>& message) {

@@ -1,8 +1,6 @@
 #include "server/rpc/session_input.h"
 
-#include <memory>
 #include <string>
-#include <utility>
 
 #include "server/rpc/decode.h"
 #include "transport/wire_reader.h"
@@ -76,9 +74,7 @@ bool IsTooLong(absl::string_view operation) {
 
 }  // namespace
 
-bool SessionInput::Parse(absl::string_view bytes,
-                         std::shared_ptr<const void> owner) {
-  memory_ = {.owner = std::move(owner), .size_bytes = bytes.size()};
+bool SessionInput::Parse(absl::string_view bytes) {
   std::vector<absl::string_view> operations;
   std::string rest;
   const bool split = Split(bytes, operations, rest);

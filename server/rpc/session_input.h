@@ -5,7 +5,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <memory>
 #include <optional>
 #include <vector>
 
@@ -42,16 +41,13 @@ class SessionInput {
   // takes many times the memory of the two bytes that it may be.
   static constexpr size_t kEntriesMax = 65'536;
 
-  // Once. False: it is no such message, or has too many of something. `owner`:
-  // keeps the bytes; nullptr: whoever wants some for longer copies them.
-  bool Parse(absl::string_view bytes,
-             std::shared_ptr<const void> owner = nullptr);
+  // Once. False: it is no such message, or has too many of something.
+  bool Parse(absl::string_view bytes);
   bool has_too_many() const { return has_too_many_; }
 
   // Without its operations, as far as anybody may look.
   const v1::SessionRequest& head() const { return head_; }
   const std::vector<Operation>& operations() const { return operations_; }
-  const MessageMemory& memory() const { return memory_; }
 
  private:
   // False: what is there is for protobuf to say.
@@ -59,7 +55,6 @@ class SessionInput {
              std::vector<absl::string_view>& operations, std::string& rest);
   void Add(const v1::Operation& operation);
 
-  MessageMemory memory_;
   v1::SessionRequest head_;
   std::vector<Operation> operations_;
   std::optional<google::protobuf::Arena> arena_;

@@ -165,7 +165,6 @@ class SessionInvocation final : public Invocation {
 absl::Status ServeOperation(engine::Engine& engine, Session& session,
                             uint64_t number,
                             const SessionInput::Operation& operation,
-                            const MessageMemory& memory,
                             Ref<engine::PipeObject>& last) {
   const uint8_t field = operation.field;
   switch (session.Receive(number, field)) {
@@ -191,7 +190,7 @@ absl::Status ServeOperation(engine::Engine& engine, Session& session,
   } else if (operation.handle != 0 && !invocation.UseHandle(operation)) {
     // It has failed.
   } else if (operation.request == nullptr) {
-    ServePlain(invocation, field, operation.plain, memory, last);
+    ServePlain(invocation, field, operation.plain, last);
   } else {
     SessionMethods::Get().Of(field).serve(invocation, *operation.request);
   }
@@ -231,8 +230,8 @@ absl::Status Serve(engine::Engine& engine, Session& session,
   uint64_t number = message.first_operation();
   Ref<engine::PipeObject> last;
   for (const SessionInput::Operation& operation : input.operations()) {
-    const absl::Status status = ServeOperation(engine, session, number++,
-                                               operation, input.memory(), last);
+    const absl::Status status =
+        ServeOperation(engine, session, number++, operation, last);
     if (!status.ok()) return status;
   }
   for (const uint64_t cancelled : message.cancels()) session.Cancel(cancelled);
@@ -246,10 +245,9 @@ absl::Status Serve(engine::Engine& engine, Session& session,
 
 }  // namespace
 
-absl::Status ParseSessionMessage(absl::string_view bytes,
-                                 std::shared_ptr<const void> owner, bool first,
+absl::Status ParseSessionMessage(absl::string_view bytes, bool first,
                                  SessionInput& input) {
-  if (!input.Parse(bytes, std::move(owner))) {
+  if (!input.Parse(bytes)) {
     if (input.has_too_many()) {
       return MakeError(
           EMSGSIZE,

@@ -5,7 +5,6 @@
 #define WAITQ_SERVER_RPC_SESSION_MESSAGES_H_
 
 #include <cstdint>
-#include <memory>
 #include <string>
 
 #include "absl/status/status.h"
@@ -24,9 +23,8 @@ inline constexpr uint64_t kSessionMessageBytes = 128 << 10;
 
 // Takes a message apart. INVALID_ARGUMENT: it is none (EINVAL), has a hello in
 // the wrong place (EINVAL), or too many of something (EMSGSIZE): the end of the
-// stream and, if it has one, of its session. `owner` as SessionInput::Parse().
-absl::Status ParseSessionMessage(absl::string_view bytes,
-                                 std::shared_ptr<const void> owner, bool first,
+// stream and, if it has one, of its session. The bytes must outlive `input`.
+absl::Status ParseSessionMessage(absl::string_view bytes, bool first,
                                  SessionInput& input);
 
 // The session that a first message asks for, made or found. Errors: the status

@@ -15,9 +15,8 @@ void RawStream::SendBytes(std::string bytes) {
   const engine::Ref<RawStream> self(this);
   const auto message = std::make_shared<Message>();
   message->bytes = std::move(bytes);
-  // What it brings may need its bytes for longer.
   const absl::Status status = rpc::ParseSessionMessage(
-      message->bytes, message, /*first=*/!session_, message->input);
+      message->bytes, /*first=*/!session_, message->input);
   if (!status.ok()) {
     more_ = false;
     if (session_) {
