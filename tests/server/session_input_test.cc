@@ -177,10 +177,14 @@ TEST(SessionInputTest, WhateverIsBeforeThemTheyAreCounted) {
   EXPECT_TRUE(few.Parse(group + std::string("\x1a\0\x48\x01", 4)));
   EXPECT_EQ(few.operations().size(), 1u);
   EXPECT_EQ(few.head().heartbeat(), 1u);
-  // A tag of more bytes than it needs: protobuf's, if it is not much.
-  const std::string long_tag("\xc8\x80\x80\x80\x00\x01", 6);
+  // A tag with bits that no tag has, which protobuf drops: it is asked if the
+  // message is short.
+  const std::string odd = "\xc8\x80\x80\x80\x10\x01";
+  SessionInput alone;
+  EXPECT_TRUE(alone.Parse(odd));
+  EXPECT_EQ(alone.head().heartbeat(), 1u);
   SessionInput behind_that;
-  EXPECT_FALSE(behind_that.Parse(long_tag + many));
+  EXPECT_FALSE(behind_that.Parse(odd + many));
 }
 
 TEST(SessionInputTest, OfEachKindOfPlainOperationNothingIsParsed) {
