@@ -19,6 +19,7 @@
 #include "tests/engine/calls.h"
 #include "tests/engine/engine_fixture.h"
 #include "tests/engine/homes.h"
+#include "tests/engine/stress_fixture.h"
 #include "tests/support/random.h"
 #include "tests/support/rival.h"
 #include "tests/support/wait_until.h"
@@ -36,7 +37,6 @@ WaitArgs TakeOne() { return {.condition = GreaterOrEqual(1), .then = Add(-1)}; }
 
 // --- Many at once ------------------------------------------------------------
 
-constexpr int kThreads = 4;
 constexpr int kNames = 2;  // of each kind
 
 std::string Word(uint64_t i) { return absl::StrCat("word", i); }
@@ -48,7 +48,7 @@ struct Tokens {
   std::atomic<int64_t> of_words = 0, of_completions = 0, of_pipes = 0;
 };
 
-class AnyOfStressTest : public testing::Test {
+class AnyOfStressTest : public StressTest {
  protected:
   AnyOfStressTest() {
     for (int i = 0; i < kNames; ++i) {
@@ -57,38 +57,6 @@ class AnyOfStressTest : public testing::Test {
       EXPECT_TRUE(engine_.Create(Pipe(i), options).ok());
     }
   }
-  void TearDown() override {
-    RemoveAll(engine_);
-    homes_[0].AwaitIdle();
-    homes_[1].AwaitIdle();
-    ExpectNothingHeld(engine_, clock_);
-  }
-
-  // Runs `work` in all threads, each with its own random numbers, while time
-  // goes on.
-  template <class Work>
-  void RunThreads(Work work) {
-    const uint64_t seed = Seed();
-    std::atomic<bool> stop = false;
-    std::thread time([&] {
-      Random random(seed);
-      while (!stop) {
-        clock_.Advance(absl::Microseconds(random.Below(500)));
-        std::this_thread::yield();
-      }
-    });
-    std::vector<std::thread> threads;
-    for (int i = 0; i < kThreads; ++i) {
-      threads.emplace_back([&, i] {
-        Random random(seed + i);
-        work(i, random);
-      });
-    }
-    for (std::thread& thread : threads) thread.join();
-    stop = true;
-    time.join();
-  }
-
   std::unique_ptr<AnyCall> Start(int thread, const SleepOptions& sleep,
                                  Random& random) {
     std::vector<Term> terms;
@@ -204,10 +172,6 @@ class AnyOfStressTest : public testing::Test {
     EXPECT_GT(taken_.of_completions, 0);
     EXPECT_GT(taken_.of_pipes, 0);
   }
-
-  SimulatedClock clock_;
-  ThreadHome homes_[2];
-  Engine engine_{SmallLimits(), &clock_.timers(), kFirstGeneration};
   Tokens given_, taken_;
 };
 

@@ -21,6 +21,7 @@
 #include "tests/engine/calls.h"
 #include "tests/engine/engine_fixture.h"
 #include "tests/engine/homes.h"
+#include "tests/engine/stress_fixture.h"
 #include "tests/support/random.h"
 #include "tests/support/wait_until.h"
 
@@ -32,42 +33,8 @@ using waitq::test::Seed;
 using waitq::test::Times;
 using waitq::test::WaitUntil;
 
-constexpr int kThreads = 4;
-
-class EngineStressTest : public testing::Test {
+class EngineStressTest : public StressTest {
  protected:
-  void TearDown() override {
-    RemoveAll(engine_);
-    homes_[0].AwaitIdle();
-    homes_[1].AwaitIdle();
-    ExpectNothingHeld(engine_, clock_);
-  }
-
-  // Runs `work` in all threads, each with its own random numbers, while time
-  // goes on.
-  template <class Work>
-  void RunThreads(Work work) {
-    const uint64_t seed = Seed();
-    std::atomic<bool> stop = false;
-    std::thread time([&] {
-      Random random(seed);
-      while (!stop) {
-        clock_.Advance(absl::Microseconds(random.Below(500)));
-        std::this_thread::yield();
-      }
-    });
-    std::vector<std::thread> threads;
-    for (int i = 0; i < kThreads; ++i) {
-      threads.emplace_back([&, i] {
-        Random random(seed + i);
-        work(i, random);
-      });
-    }
-    for (std::thread& thread : threads) thread.join();
-    stop = true;
-    time.join();
-  }
-
   static SleepOptions RandomSleep(Random& random) {
     SleepOptions options;
     if (random.OneIn(3)) options.state = kKillable;
@@ -93,10 +60,6 @@ class EngineStressTest : public testing::Test {
   static void ExpectOnce(const Call& call) {
     EXPECT_EQ(call.told(), call.started == Started::kAsleep ? 1 : 0);
   }
-
-  SimulatedClock clock_;
-  ThreadHome homes_[2];
-  Engine engine_{SmallLimits(), &clock_.timers(), kFirstGeneration};
 };
 
 // Tokens are posted into words and completions, and taken out by sleepers whose
