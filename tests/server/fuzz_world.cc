@@ -6,6 +6,7 @@
 
 #include "absl/status/status.h"
 #include "core/check.h"
+#include "core/task.h"
 #include "google/protobuf/stubs/logging.h"
 #include "server/engine/limits.h"
 #include "server/engine/repeats.h"
@@ -98,6 +99,11 @@ void FuzzWorld::EndAll() {
   WAITQ_CHECK(calls_.empty(), "whose caller has gone ends");
   clock_.Advance(engine::kKeepAnswersFor + engine::kReattachGrace);
   engine_->repeats().Expire();
+  // The objects are still there, and end nobody.
+  for (const engine::TaskInfo& task : engine_->ListTasks({}, 1000)) {
+    WAITQ_CHECK(task.state == kUninterruptible,
+                "who has gone sleeps on only where he said so");
+  }
   for (const engine::ObjectStat& object : engine_->List("", {})) {
     WAITQ_CHECK(engine_->Remove(object.name, /*force=*/true).ok(),
                 "what is there can be removed");
