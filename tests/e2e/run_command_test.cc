@@ -177,9 +177,11 @@ class Terminal {
     EXPECT_EQ(write(fd_, text.data(), text.size()),
               static_cast<ssize_t>(text.size()));
   }
+  // Whose it is.
+  pid_t ForegroundGroup() const { return tcgetpgrp(fd_); }
   // Until it shows that, after what was awaited before.
-  bool AwaitText(const std::string& text) {
-    return Await([&] {
+  testing::AssertionResult AwaitText(const std::string& text) {
+    const bool has_come = Await([&] {
       char bytes[4096];
       const ssize_t n = read(fd_, bytes, sizeof(bytes));
       if (n > 0) shown_.append(bytes, static_cast<size_t>(n));
@@ -188,6 +190,10 @@ class Terminal {
       shown_.erase(0, at + text.size());
       return true;
     });
+    if (has_come) return testing::AssertionSuccess();
+    return testing::AssertionFailure()
+           << "no \"" << text << "\" in what it shows:\n"
+           << shown_;
   }
 
  private:
@@ -200,17 +206,22 @@ class Terminal {
 // have the terminal.
 TEST_F(RunCommandTest, CtrlZStopsItAndFgGoesOn) {
   Terminal terminal;
-  // (What is typed is shown, too, and must not be what is awaited.)
+  // (What is typed is shown, too, and must not be what is awaited. And who is
+  // stopped in the middle of a vfork() of the shell's does not stop it: `exec`.)
   terminal.Type(absl::StrCat(
       BuiltProgram("client/cli/waitq"), " --server ", server().address(),
-      " run --lock l -- sh -c 'echo u''p; sleep 300'\n"));
+      " run --lock l -- sh -c 'echo u''p; exec sleep 300'\n"));
   ASSERT_TRUE(terminal.AwaitText("up\r\n"));
+  const pid_t command = terminal.ForegroundGroup();
   terminal.Type("\x1a");
   ASSERT_TRUE(terminal.AwaitText("Stopped"));
   terminal.Type("echo al''ive\n");
   ASSERT_TRUE(terminal.AwaitText("alive\r\n"));
   terminal.Type("fg\n");
+  // The shell says what it lets go on before it gives it the terminal: until
+  // then a Ctrl-C is the shell's, and lost.
   ASSERT_TRUE(terminal.AwaitText("run --lock l"));
+  ASSERT_TRUE(Await([&] { return terminal.ForegroundGroup() == command; }));
   terminal.Type("\x03");
   terminal.Type("echo r''c=$?\n");
   EXPECT_TRUE(terminal.AwaitText("rc=130"));

@@ -1,6 +1,7 @@
 """main.py ROOM: runs its cases, and says how many have passed."""
 
 import importlib
+import signal
 import sys
 import unittest
 
@@ -14,6 +15,9 @@ ROOMS = {
 
 
 def main(room):
+    # Who is started in the background by a script is told to ignore it, and so
+    # would be the programs that are started here.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     loader, suite = unittest.defaultTestLoader, unittest.TestSuite()
     for name, cases in ROOMS[room]:
         module = importlib.import_module(name)
