@@ -3,6 +3,7 @@
 #include "server/rpc/poll_stream.h"
 
 #include <cerrno>
+#include <cstddef>
 #include <cstdint>
 #include <deque>
 #include <memory>
@@ -12,6 +13,7 @@
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
 #include "server/engine/error.h"
 #include "server/rpc/decode.h"
 #include "server/rpc/status_map.h"
@@ -21,6 +23,20 @@ namespace waitq::rpc {
 namespace {
 
 constexpr int kChangesMax = 4096;  // of a response
+// Of a request. Before it is parsed nobody knows how many watches are in it,
+// and each that is two bytes long takes thirty times as much.
+constexpr size_t kRequestBytesMax = 1 << 20;
+constexpr int kWatchesMax = 16384;
+// With more than that to be told, no further request is read. What waits to be
+// told is not asleep, so the limits of sleepers do not hold it.
+constexpr size_t kUntoldMax = 16384;
+
+absl::Status TooLongError(absl::string_view what) {
+  return engine::MakeError(EMSGSIZE,
+                           absl::StrCat("watch: more than ", what,
+                                        " in a request"),
+                           {{"limit", "watch"}});
+}
 
 // A response is made of what has changed, as it is when it is made; only then
 // are those polls begun anew, knowing that. So what a client is not told yet
@@ -66,6 +82,9 @@ class PollStreamCall final : public StreamCall {
   void NoteChange(Watch& watch);
   // Tells what has changed, unless something is being told.
   void Tell();
+  // Reads another request, unless too much is to be told before: OnWritten()
+  // sees to it then.
+  void ReadOn();
   // The client has closed its side, and there is nothing to tell any more.
   bool IsOver() const { return closed_ && watches_.empty(); }
   // Ends its poll; nobody is told.
@@ -76,12 +95,20 @@ class PollStreamCall final : public StreamCall {
   absl::flat_hash_map<uint64_t, std::unique_ptr<Watch>> watches_;
   // In the order in which they have changed. Some may be gone since.
   std::deque<uint64_t> changed_;
+  bool reading_ = true;  // the first one is read by StreamCall
   bool closed_ = false;
 };
 
 void PollStreamCall::OnMessage(grpc::ByteBuffer& message) {
+  reading_ = false;
+  if (message.Length() > kRequestBytesMax) {
+    return FinishNow(TooLongError(absl::StrCat(kRequestBytesMax, " bytes")));
+  }
   v1::PollStreamRequest request;
   absl::Status status = ParseRequest(engine(), message, request);
+  if (status.ok() && request.watch_size() > kWatchesMax) {
+    status = TooLongError(absl::StrCat(kWatchesMax, " names"));
+  }
   if (status.ok() && caller_ == nullptr) {
     status = FindCaller(engine(), context(), request.caller(), caller_);
   }
@@ -94,6 +121,12 @@ void PollStreamCall::OnMessage(grpc::ByteBuffer& message) {
   if (finished()) return;  // the server drains
   if (!status.ok()) return FinishNow(status);
   Tell();
+  ReadOn();
+}
+
+void PollStreamCall::ReadOn() {
+  if (reading_ || closed_ || finished() || changed_.size() > kUntoldMax) return;
+  reading_ = true;
   StartRead();
 }
 
@@ -189,6 +222,7 @@ void PollStreamCall::OnWritten(bool ok) {
   if (!ok || gone()) return FinishNow(CallerGoneError());
   if (IsOver()) return FinishNow(absl::OkStatus());
   Tell();
+  ReadOn();
 }
 
 void PollStreamCall::OnNoMoreMessages() {

@@ -1,20 +1,25 @@
 // waitq.v1.Pipes.PollStream: many names on one stream.
 
+#include <atomic>
 #include <map>
 #include <memory>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/time.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/server/fixture.h"
 #include "tests/server/wire.h"
+#include "tests/support/process.h"
 #include "tests/support/random.h"
 
 namespace waitq::test {
 namespace {
 
+using ::testing::Each;
 using ::testing::HasSubstr;
 
 class PollStreamTest : public EverywhereTest {
@@ -207,6 +212,61 @@ TEST_P(PollStreamTest, TheLastThatIsToldIsWhatIsThere) {
     read.set_nonblock(true);
     Call(client(), read);
   }
+}
+
+TEST_P(PollStreamTest, ARequestHasALimit) {
+  v1::PollStreamRequest request;
+  for (int i = 0; i < 16384; ++i) request.add_watch()->set_id(i);
+  {
+    PollStream stream(client());
+    ASSERT_TRUE(stream.Send(request));
+    EXPECT_EQ(Shown(stream.NextOf(16383)), "EINVAL");
+  }
+  request.add_watch()->set_id(16384);
+  PollStream many(client());
+  ASSERT_TRUE(many.Send(request));
+  EXPECT_THAT(many.Finish().error_message(), HasSubstr("16384 names"));
+
+  request.clear_watch();
+  request.add_watch()->set_name(std::string(1 << 20, 'a'));
+  PollStream large(client());
+  ASSERT_TRUE(large.Send(request));
+  const grpc::Status status = large.Finish();
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+  EXPECT_THAT(status.error_message(), HasSubstr("1048576 bytes"));
+}
+
+// Guards ReadOn(): a name that is none costs the server memory, and no sleeper,
+// until that can be told.
+TEST_P(PollStreamTest, WhoDoesNotReadIsNotReadFrom) {
+  constexpr int kRequests = 100, kWatches = 4096;
+  PollStream stream(client());
+  std::atomic<bool> sent = false;
+  std::thread sender([&] {
+    for (int i = 0; i < kRequests; ++i) {
+      v1::PollStreamRequest request;
+      for (int j = 0; j < kWatches; ++j) {
+        request.add_watch()->set_id(i * kWatches + j);
+      }
+      EXPECT_TRUE(stream.Send(request));
+    }
+    sent = true;
+  });
+  EXPECT_FALSE(Await([&] { return sent.load(); }, absl::Seconds(1)));
+  std::vector<int> told(kRequests * kWatches);
+  for (size_t left = told.size(); left > 0;) {
+    const auto response = stream.Next();
+    if (!response.has_value()) {
+      ADD_FAILURE() << left << " are not told";
+      break;
+    }
+    for (const auto& change : response->changes()) {
+      EXPECT_EQ(change.error(), "EINVAL");
+      if (++told[change.id()] == 1) --left;
+    }
+  }
+  sender.join();
+  EXPECT_THAT(told, Each(1));
 }
 
 TEST_P(PollStreamTest, ADrainEndsIt) {
