@@ -1,9 +1,11 @@
 #!/usr/bin/python3
-"""Counts the test targets in what `bazel test --build_event_json_file=F` wrote.
+"""count_tests.py EVENTS LOGS: counts the test targets in what `bazel test
+--build_event_json_file=EVENTS` wrote.
 
-Prints "passed failed skipped", then a line for each target that failed. A test
-that passes and prints a line starting with SKIPPED counts as skipped; one that
-was asked for and has no result (its build failed) counts as failed.
+Prints "passed failed skipped", then a line for each target that failed, and
+appends to LOGS how the log of each of these ends. A test that passes and prints
+a line starting with SKIPPED counts as skipped; one that was asked for and has no
+result (its build failed) counts as failed.
 """
 
 import json
@@ -11,18 +13,22 @@ import sys
 import urllib.parse
 
 
-def says_skipped(uri):
+TAIL = 40  # lines
+
+
+def lines_of(uri):
     path = urllib.parse.unquote(urllib.parse.urlparse(uri).path)
     try:
         with open(path, errors="replace") as log:
-            return any(line.startswith("SKIPPED") for line in log)
+            return log.readlines()
     except OSError:
-        return False
+        return []
 
 
-def main(events_file):
+def main(events_file, logs_file):
     results = {}  # label -> status, as Bazel names them
     skipped = set()
+    tails = {}  # label -> how its last log ends
     with open(events_file) as events:
         for line in events:
             try:
@@ -33,9 +39,14 @@ def main(events_file):
             if "testSize" in event.get("configured", {}):
                 results.setdefault(ident["targetConfigured"]["label"], "NOT BUILT")
             elif "testResult" in event:
+                label = ident["testResult"]["label"]
                 for output in event["testResult"].get("testActionOutput", []):
-                    if output.get("name") == "test.log" and says_skipped(output["uri"]):
-                        skipped.add(ident["testResult"]["label"])
+                    if output.get("name") != "test.log":
+                        continue
+                    log = lines_of(output["uri"])
+                    if any(line.startswith("SKIPPED") for line in log):
+                        skipped.add(label)
+                    tails[label] = log[-TAIL:]
             elif "testSummary" in event:
                 status = event["testSummary"].get("overallStatus", "NO_STATUS")
                 if status == "NO_STATUS":
@@ -47,6 +58,10 @@ def main(events_file):
     print(len(good - skipped), len(bad), len(good & skipped))
     for label in bad:
         print("  ", label, results[label])
+    with open(logs_file, "a") as logs:
+        for label in bad:
+            logs.write(f"--- {label} ends with:\n")
+            logs.writelines(tails.get(label, ["(it has no log)\n"]))
 
 
-main(sys.argv[1])
+main(sys.argv[1], sys.argv[2])
