@@ -442,7 +442,7 @@ bool SessionMachine::AnythingToSendLocked() const {
   if (hello_due_ || heartbeat_due_) return true;
   if (state_ != State::kAttached && token_.empty() == false) return false;
   // Operations have ended here: those that were not sent never are.
-  if (closing_) return state_ == State::kAttached;
+  if (closing_) return IsGoodbyeDueLocked();
   if (!cancels_.empty()) return state_ == State::kAttached;
   if (!hold_operations_ && sent_number_ < last_number_) return true;
   if (acknowledgements_.unsaid() == 0) return false;
@@ -486,7 +486,7 @@ std::string SessionMachine::MakeMessageLocked() {
   acknowledgements_.Say(head, numbers_max);
   const bool all_said = acknowledgements_.unsaid() == 0;
   acknowledge_at_ = all_said ? absl::InfiniteFuture() : absl::InfinitePast();
-  if (state_ == State::kAttached && closing_) {
+  if (IsGoodbyeDueLocked()) {
     if (all_said) head.set_end(end_sent_ = true);
   } else if (state_ == State::kAttached) {
     const size_t said = std::min(cancels_.size(), numbers_max);
@@ -742,6 +742,12 @@ void SessionMachine::ConnectLocked(Later& later) {
   }
 }
 
+bool SessionMachine::AskAgainLocked() {
+  const absl::Time now = link_.Now();
+  if (!std::exchange(asked_before_, true)) ask_again_until_ = now + lease_;
+  return now < ask_again_until_;
+}
+
 void SessionMachine::WaitLocked(absl::Duration at_least) {
   state_ = State::kWaiting;
   writing_ = false;
@@ -777,7 +783,11 @@ void SessionMachine::OnClosedLocked(const absl::Status& status, bool sent,
   if (closing_) {
     // What was taken is to be said, and the end: on another connection. (If the
     // end has arrived, the server knows nothing of the session there.)
-    if (network && !token_.empty()) return WaitLocked();
+    // (And where a hello has had no answer, perhaps there is one.)
+    if (network && !absl::IsUnimplemented(status) &&
+        (!token_.empty() || ((sent || asked_before_) && AskAgainLocked()))) {
+      return WaitLocked();
+    }
     state_ = State::kClosed;
     return;
   }
@@ -797,9 +807,7 @@ void SessionMachine::OnClosedLocked(const absl::Status& status, bool sent,
     // A stream that ends well without a word is no answer either.
     no_answer_ = status.ok() ? ExpiredError(options_.server) : status;
     // Not for longer than such a session lives.
-    const absl::Time now = link_.Now();
-    if (!std::exchange(asked_before_, true)) ask_again_until_ = now + lease_;
-    if (now < ask_again_until_) return WaitLocked();
+    if (AskAgainLocked()) return WaitLocked();
     LoseLocked(no_answer_, no_answer_, /*restart=*/true, later);
     // Not at once for ever: a server may do that to all of them.
     if (AnyUnderWayLocked()) WaitLocked();
@@ -950,7 +958,7 @@ void SessionMachine::Close() {
       TellLocked(drained.operation, CancelledError(/*sent=*/false), later);
     }
     drained_.clear();
-    if (token_.empty()) {
+    if (!MayHaveSessionLocked()) {
       state_ = State::kClosed;
       later.disconnect = connection_;
     } else if (state_ == State::kWaiting) {
@@ -1042,7 +1050,9 @@ void SessionMachine::OnTimer() {
       later.disconnect = connection_;
       const absl::Status silent = absl::UnavailableError(
           absl::StrCat(options_.server, " does not answer"));
-      if (between_servers_) {
+      if (closing_ && token_.empty()) {
+        state_ = State::kClosed;
+      } else if (between_servers_) {
         AwaitServerLocked(silent, later);
       } else if (token_.empty()) {
         FailAllLocked(silent, /*unknown=*/true, later);

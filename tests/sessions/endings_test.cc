@@ -287,10 +287,45 @@ TEST_F(SessionEndingsTest, WhoDoesNotWaitForTheGoodbyeHasClosedAllTheSame) {
 
 TEST_F(SessionEndingsTest, WithoutASessionACloseIsAtOnce) {
   Program& program = NewProgram();
-  const Call& sleeper = program.Start(Wait("c"));
   program.machine().Close();
   EXPECT_TRUE(program.machine().IsOver());
-  EXPECT_EQ(sleeper.reason(), "ECANCELED");
+}
+
+// Guards MayHaveSessionLocked(): what was sent with the hello slept on for the
+// grace.
+TEST_F(SessionEndingsTest, ACloseBeforeTheHelloIsAnsweredEndsWhatItBegan) {
+  // Before the hello has arrived, and after it.
+  for (const int ms : {0, 7}) {
+    Program& program = NewProgram();
+    const Call& sleeper = program.Start(Wait("c"));
+    RunFor(absl::Milliseconds(ms));
+    EXPECT_EQ(sessions(), ms == 0 ? 0u : 1u);
+    program.machine().Close();
+    EXPECT_EQ(sleeper.reason(), "ECANCELED");
+    EXPECT_FALSE(program.machine().IsOver());
+    Settle();
+    EXPECT_TRUE(program.machine().IsOver());
+    EXPECT_EQ(sessions(), 0u);
+    EXPECT_EQ(engine().asleep(), 0u);
+  }
+}
+
+TEST_F(SessionEndingsTest, ACloseAfterTheAnswerToTheHelloIsLostEndsWhatItBegan) {
+  for (const bool known : {false, true}) {
+    Program& program = NewProgram();
+    const Call& sleeper = program.Start(Wait("c"));
+    RunFor(absl::Milliseconds(7));
+    EXPECT_EQ(sessions(), 1u);
+    // Closed when the loss is known, or before.
+    program.Cut(absl::Milliseconds(100));
+    if (known) AMoment();
+    program.machine().Close();
+    EXPECT_EQ(sleeper.reason(), "ECANCELED");
+    RunFor(absl::Seconds(1));
+    EXPECT_TRUE(program.machine().IsOver());
+    EXPECT_EQ(sessions(), 0u);
+    EXPECT_EQ(engine().asleep(), 0u);
+  }
 }
 
 // --- Servers -----------------------------------------------------------------

@@ -216,8 +216,9 @@ class Machine:
     def close(self) -> None:
         """No more operations: those under way end, and the server is told what
         was taken and that the session is over; if the connection is lost before
-        that, on another one. CLOSED when it knows; or there is no session; or
-        it has ended by itself, 0.9 of its grace later at the latest."""
+        that, on another one. CLOSED when it knows; or there is no session, and
+        none that a hello may have made; or it has ended by itself, 0.9 of its
+        grace later at the latest."""
         if self._closing:
             return
         self._closing = True
@@ -227,12 +228,25 @@ class Machine:
                 self._operations.was_sent(operation)))
         self._operations.forget_waiting()
         self._operations.forget_drained()
-        if not self.token:
+        if not self._may_have_session():
             self.state = State.CLOSED
             self._link.disconnect(self._connection)
         elif self.state is State.WAITING:
             self._backoff = _BACKOFF_MIN  # there is not much time
             self._wait()
+
+    def _may_have_session(self) -> bool:
+        """There is one; or a hello was sent, and its answer is on its way or was
+        lost, so that the server may have one: with what was sent at once asleep
+        in it, and maybe with a lock."""
+        return (bool(self.token) or self._asked_before
+                or (self.state is State.CONNECTING and not self._hello_due))
+
+    def _is_goodbye_due(self) -> bool:
+        """Who closes says so to a session that he knows, or behind the hello
+        that may have made it."""
+        return self._closing and (self.state is State.ATTACHED
+                                  or not self.token)
 
     def operations(self) -> int:
         """How many are under way, for tests."""
@@ -269,7 +283,9 @@ class Machine:
         if self.state is not State.ATTACHED and self.token:
             return False
         # Operations have ended here: those that were not sent never are.
-        if self._cancels or self._closing:
+        if self._closing:
+            return self._is_goodbye_due()
+        if self._cancels:
             return self.state is State.ATTACHED
         if not self._hold_operations and self._operations.any_to_send():
             return True
@@ -295,7 +311,7 @@ class Machine:
         self._acknowledgements.say(head, self._numbers_max)
         all_said = self._acknowledgements.unsaid == 0
         self._acknowledge_at = math.inf if all_said else -math.inf
-        if self.state is State.ATTACHED and self._closing:
+        if self._is_goodbye_due():
             if all_said:
                 head.end = self._end_sent = True
         elif self.state is State.ATTACHED:
@@ -474,7 +490,10 @@ class Machine:
             # What was taken is to be said, and the end: on another connection.
             # (If the end has arrived, the server knows nothing of the session
             # there.)
-            if network and self.token:
+            # (And where a hello has had no answer, perhaps there is one.)
+            if network and failure.code.name != "UNIMPLEMENTED" and (
+                    self.token or ((sent or self._asked_before)
+                                   and self._ask_again())):
                 return self._wait()
             self.state = State.CLOSED
             return
@@ -513,18 +532,22 @@ class Machine:
         if not sent or reason or unimplemented or too_large:
             unknown = self._asked_before or (too_large and sent)
             return self._fail_all(failure.but(outcome_unknown=False), unknown)
-        # Not for longer than such a session lives.
-        now = self._link.now()
-        if not self._asked_before:
-            self._asked_before = True
-            self._ask_again_until = now + self._lease.seconds
         self._no_answer = failure
-        if now < self._ask_again_until:
+        if self._ask_again():
             return self._wait()
         self._lose(failure, failure, restart=True)
         # Not at once for ever: a server may do that to all of them.
         if self._operations.any_under_way():
             self._wait()
+
+    def _ask_again(self) -> bool:
+        """A hello had no answer: whether to ask again for that session. Not for
+        longer than such a one lives."""
+        now = self._link.now()
+        if not self._asked_before:
+            self._asked_before = True
+            self._ask_again_until = now + self._lease.seconds
+        return now < self._ask_again_until
 
     def _await_server(self, failure: Failure) -> None:
         """The last server drained, and no other was there just now."""
@@ -651,6 +674,8 @@ class Machine:
                              f"{self._options.server} does not answer")
             if self.token:
                 self._wait()
+            elif self._closing:
+                self.state = State.CLOSED
             elif self._operations.between_servers:
                 self._await_server(silent)
             else:

@@ -899,12 +899,35 @@ class MachineTest(Bench):
         self.assertEqual((after.reason, after.unknown), ("ECANCELED", False))
 
     def test_without_a_session_a_close_is_at_once(self):
-        ended = self.submit()
-        self.pump()
         self.machine.close()
         self.pump()
         self.assertIs(self.machine.state, State.CLOSED)
+
+    # Guards _may_have_session(): what was sent with the hello slept on for the
+    # grace.
+    def test_a_close_before_the_hello_is_answered_is_said_behind_it(self):
+        ended = self.submit()
+        self.assertTrue(self.pump().HasField("hello"))
+        self.machine.close()
+        self.assertTrue(self.pump().end)
         self.assertEqual((ended.reason, ended.unknown), ("ECANCELED", True))
+        # The answer is lost: it is said again, with a hello that asks for the
+        # same session.
+        self.cut()
+        self.assertIs(self.machine.state, State.WAITING)
+        self.go_on(self.machine.next_work() - self.link.time)
+        again = self.pump()
+        self.assertEqual((again.hello.again, again.end, len(again.operations)),
+                         (True, True, 0))
+        self.machine.on_closed(2, None, True)
+        self.assertIs(self.machine.state, State.CLOSED)
+
+    def test_a_close_that_reaches_no_server_is_at_once(self):
+        self.submit()
+        self.pump()
+        self.machine.close()
+        self.cut(sent=False)
+        self.assertIs(self.machine.state, State.CLOSED)
 
     def test_what_was_taken_and_the_end_are_said_on_another_connection(self):
         self.attach()
