@@ -28,7 +28,7 @@ def lines_of(uri):
 def main(events_file, logs_file):
     results = {}  # label -> status, as Bazel names them
     skipped = set()
-    tails = {}  # label -> how its last log ends
+    tails = {}  # label -> how the log of what failed of it ends
     with open(events_file) as events:
         for line in events:
             try:
@@ -46,7 +46,8 @@ def main(events_file, logs_file):
                     log = lines_of(output["uri"])
                     if any(line.startswith("SKIPPED") for line in log):
                         skipped.add(label)
-                    tails[label] = log[-TAIL:]
+                    if event["testResult"].get("status") != "PASSED":
+                        tails[label] = log[-TAIL:]
             elif "testSummary" in event:
                 status = event["testSummary"].get("overallStatus", "NO_STATUS")
                 if status == "NO_STATUS":
