@@ -198,12 +198,14 @@ began=$SECONDS
 if [[ -z $(matching "$scenes$mutations") ]]; then fail "nothing matches $pattern"; fi
 mkdir "$work/scenes" "$work/mutations"
 (
-  cd "$work/mutations" && check_mutations
+  cd "$work/mutations" || exit 1
+  check_mutations
   exit "$failed"
 ) >"$work/mutations.log" 2>&1 &
+mutations_pid=$! # now: what comes sets $! again
 cd "$work/scenes" || exit 1
 check_scenes
-wait $! || failed=1
+wait "$mutations_pid" || failed=1
 cat "$work/mutations.log"
 
 if [[ $failed -eq 0 ]]; then echo "models: ok, $((SECONDS - began)) s"; fi
