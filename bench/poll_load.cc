@@ -115,13 +115,6 @@ void Run(const Options& options) {
       grpc::CreateChannel(options.server, grpc::InsecureChannelCredentials()));
   grpc::ClientContext context;
   const auto stream = stub->PollStream(&context);
-  v1::PollStreamRequest request;
-  for (int i = 0; i < options.names; ++i) {
-    auto& watch = *request.add_watch();
-    watch.set_id(i);
-    watch.set_name(NameOf(i));
-    watch.set_in(true);
-  }
   Names names(options.names);
   std::thread listener([&] {
     v1::PollStreamResponse response;
@@ -132,7 +125,17 @@ void Run(const Options& options) {
       }
     }
   });
-  if (!stream->Write(request)) Die("the stream is not there");
+  constexpr int kWatchesMax = 16384;  // of a request
+  for (int id = 0; id < options.names;) {
+    v1::PollStreamRequest request;
+    while (id < options.names && request.watch_size() < kWatchesMax) {
+      auto& watch = *request.add_watch();
+      watch.set_id(id);
+      watch.set_name(NameOf(id++));
+      watch.set_in(true);
+    }
+    if (!stream->Write(request)) Die(stream->Finish().error_message());
+  }
   names.AwaitAllTold();
 
   std::puts("ready");

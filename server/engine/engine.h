@@ -217,6 +217,13 @@ class Engine {
   // The pipes that are not empty, with what is unread or held of each.
   std::vector<std::pair<std::string, uint64_t>> UnreadPipes();
 
+  // What waits for its caller as if it slept, and counts as that: of the limits
+  // of sleepers, its own and those of all. Not longer than the engine and
+  // `caller`.
+  std::unique_ptr<Charge> SleepersCharge(CallerInfo& caller) {
+    return std::make_unique<Charge>(&shared_.sleepers, &caller.sleepers());
+  }
+
   // For the keeper of the house: operations asleep, and slept ones ended since
   // the start.
   uint64_t asleep() const { return shared_.asleep; }

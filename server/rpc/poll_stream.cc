@@ -27,15 +27,13 @@ constexpr int kChangesMax = 4096;  // of a response
 // and each that is two bytes long takes thirty times as much.
 constexpr size_t kRequestBytesMax = 1 << 20;
 constexpr int kWatchesMax = 16384;
-// With more than that to be told, no further request is read. What waits to be
-// told is not asleep, so the limits of sleepers do not hold it.
+// With more than that to be told, no further request is read.
 constexpr size_t kUntoldMax = 16384;
 
 absl::Status TooLongError(absl::string_view what) {
-  return engine::MakeError(EMSGSIZE,
-                           absl::StrCat("watch: more than ", what,
-                                        " in a request"),
-                           {{"limit", "watch"}});
+  return engine::MakeError(
+      EMSGSIZE, absl::StrCat("watch: more than ", what, " in a request"),
+      {{"limit", "watch"}});
 }
 
 // A response is made of what has changed, as it is when it is made; only then
@@ -61,8 +59,8 @@ class PollStreamCall final : public StreamCall {
     bool out;
     engine::Ref<engine::PollOperation> op;     // that sleeps
     std::optional<engine::PipeEvents> events;  // nothing: to be looked at
-    absl::Status failure;
-    bool changed = false;  // its id is in changed_
+    absl::Status failure;                      // if any, it is not polled again
+    bool changed = false;                      // its id is in changed_
   };
 
   void OnMessage(grpc::ByteBuffer& message) override;
@@ -92,6 +90,8 @@ class PollStreamCall final : public StreamCall {
   void FinishNow(const absl::Status& status);
 
   std::shared_ptr<engine::CallerInfo> caller_;
+  // Those that wait to be told, as they do not sleep meanwhile.
+  std::unique_ptr<engine::Charge> untold_;
   absl::flat_hash_map<uint64_t, std::unique_ptr<Watch>> watches_;
   // In the order in which they have changed. Some may be gone since.
   std::deque<uint64_t> changed_;
@@ -111,6 +111,7 @@ void PollStreamCall::OnMessage(grpc::ByteBuffer& message) {
   }
   if (status.ok() && caller_ == nullptr) {
     status = FindCaller(engine(), context(), request.caller(), caller_);
+    if (status.ok()) untold_ = engine().SleepersCharge(*caller_);
   }
   for (const uint64_t id : request.unwatch()) {
     if (status.ok()) Remove(id);
@@ -150,6 +151,7 @@ absl::Status PollStreamCall::Add(const v1::PollStreamRequest::Watch& message) {
 void PollStreamCall::Remove(uint64_t id) {
   const auto it = watches_.find(id);
   if (it == watches_.end()) return;
+  if (it->second->changed) untold_->Return(1);
   Forget(*it->second);
   watches_.erase(it);
 }
@@ -165,6 +167,9 @@ void PollStreamCall::Poll(Watch& watch) {
       engine().Poll(watch.name, op, options);
   if (!started.ok()) {
     watch.failure = started.status();
+    // Of one that cannot be it was not looked how long it is. (An assignment
+    // would keep its memory.)
+    std::string().swap(watch.name);
     NoteChange(watch);
   } else if (*started == engine::Started::kAsleep) {
     watch.op = std::move(op);
@@ -183,7 +188,13 @@ void PollStreamCall::NotePolled(Watch& watch, const engine::PollOperation& op) {
 }
 
 void PollStreamCall::NoteChange(Watch& watch) {
-  if (std::exchange(watch.changed, true)) return;
+  if (watch.changed) return;
+  if (const char* const limit = untold_->Take(1); limit != nullptr) {
+    return FinishNow(engine::MakeError(
+        ENOSPC, absl::StrCat("the limit ", limit, " is reached"),
+        {{"limit", limit}}));
+  }
+  watch.changed = true;
   changed_.push_back(watch.id);
 }
 
@@ -197,6 +208,7 @@ void PollStreamCall::Tell() {
     if (it == watches_.end() || !it->second->changed) continue;
     Watch& watch = *it->second;
     watch.changed = false;
+    untold_->Return(1);
     v1::PollStreamResponse::Change& change = *response.add_changes();
     change.set_id(watch.id);
     if (watch.failure.ok()) {
@@ -244,6 +256,7 @@ void PollStreamCall::Forget(Watch& watch) {
 
 void PollStreamCall::FinishNow(const absl::Status& status) {
   for (auto& [id, watch] : watches_) Forget(*watch);
+  if (untold_ != nullptr) untold_->ReturnAll();
   Finish(status);
 }
 

@@ -1,5 +1,7 @@
 // waitq.v1.Pipes.PollStream: many names on one stream.
 
+#include <unistd.h>
+
 #include <atomic>
 #include <map>
 #include <memory>
@@ -267,6 +269,41 @@ TEST_P(PollStreamTest, WhoDoesNotReadIsNotReadFrom) {
   }
   sender.join();
   EXPECT_THAT(told, Each(1));
+}
+
+// What is to be told keeps no name: it may be as long as a request.
+TEST_P(PollStreamTest, ALongNameThatIsNoneIsNotKept) {
+  constexpr int kShort = 12'000, kLong = 600;
+  const auto resident_kib = [] { return FiguresOf(getpid()).resident_kib; };
+  PollStream stream(client());
+  v1::PollStreamRequest request;
+  // More than the connection takes of answers that nobody reads.
+  for (int i = 0; i < kShort; ++i) request.add_watch()->set_id(i);
+  ASSERT_TRUE(stream.Send(request));
+  const auto before = resident_kib();
+  for (int i = 0; i < kLong; ++i) {
+    request.clear_watch();
+    request.add_watch()->set_id(kShort + i);
+    request.mutable_watch(0)->set_name(std::string(1'000'000, 'a'));
+    ASSERT_TRUE(stream.Send(request));
+  }
+  EXPECT_LT(resident_kib(), before + 300'000);
+  for (int told = 0; told < kShort + kLong;) {
+    const auto response = stream.Next();
+    ASSERT_TRUE(response.has_value());
+    told += response->changes_size();
+  }
+}
+
+TEST_P(PollStreamTest, WhatWaitsToBeToldIsASleeper) {
+  options().limits.sleepers_per_caller = 1000;
+  v1::PollStreamRequest request;
+  for (int i = 0; i < 1001; ++i) request.add_watch()->set_id(i);
+  PollStream stream(client());
+  ASSERT_TRUE(stream.Send(request));
+  const grpc::Status status = stream.Finish();
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
+  EXPECT_THAT(status.error_message(), HasSubstr("sleepers-per-caller"));
 }
 
 TEST_P(PollStreamTest, ADrainEndsIt) {
