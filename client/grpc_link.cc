@@ -66,6 +66,11 @@ class GrpcLink::Connection : public std::enable_shared_from_this<Connection> {
     rpc_->StartCall(started_tag_.Give(shared_from_this()));
   }
   void Cancel() { context_.TryCancel(); }
+  // Until then gRPC has no message of it.
+  bool IsStarted() {
+    absl::MutexLock lock(&mu_);
+    return started_;
+  }
 
   void Write(std::string message) {
     {
@@ -229,6 +234,16 @@ void GrpcLink::Disconnect(uint64_t number) {
   connection_->Cancel();
   connection_ = nullptr;
   stub_ = nullptr;  // with its connection, when that stream is finished
+}
+
+bool GrpcLink::MayHaveArrived(uint64_t number) {
+  std::shared_ptr<Connection> connection;
+  {
+    absl::MutexLock lock(&mu_);
+    if (!connection_ || connection_->number() != number) return true;
+    connection = connection_;
+  }
+  return connection->IsStarted();
 }
 
 void GrpcLink::SetTimer(absl::Time when) {

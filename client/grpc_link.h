@@ -53,6 +53,7 @@ class GrpcLink final : public ClientLink {
   void Connect(uint64_t connection) override;
   void Write(uint64_t connection, std::string message) override;
   void Disconnect(uint64_t connection) override;
+  bool MayHaveArrived(uint64_t connection) override;
   void SetTimer(absl::Time when) override;
   absl::Time Now() override;
 

@@ -14,7 +14,8 @@ namespace waitq {
 // What it has to say, a link tells the machine: SessionMachine::OnMessage(),
 // OnWritten(), OnClosed(), OnTimer(). Never from within these calls.
 //
-// Thread safety: any thread may call any method; the machine holds no lock.
+// Thread safety: any thread may call any method; the machine holds no lock, but
+// for MayHaveArrived().
 class SessionLink {
  public:
   virtual ~SessionLink() = default;
@@ -27,6 +28,13 @@ class SessionLink {
   // Nothing that it says counts any more. (Of a connection that has ended or
   // was never made: nothing.)
   virtual void Disconnect(uint64_t connection) = 0;
+
+  // Whether anything that was written to that connection may have reached the
+  // server: not while it is still being made. True if that is not known. May be
+  // called under the machine's lock.
+  virtual bool MayHaveArrived([[maybe_unused]] uint64_t connection) {
+    return true;
+  }
 
   // OnTimer() is to come then, or a little later; or earlier, if it was to come
   // earlier already. With that all that was said before is done.

@@ -1051,7 +1051,11 @@ void SessionMachine::OnTimer() {
       const absl::Status silent = absl::UnavailableError(
           absl::StrCat(options_.server, " does not answer"));
       if (closing_ && token_.empty()) {
-        state_ = State::kClosed;
+        if (AskAgainLocked()) {
+          WaitLocked();
+        } else {
+          state_ = State::kClosed;
+        }
       } else if (between_servers_) {
         AwaitServerLocked(silent, later);
       } else if (token_.empty()) {

@@ -120,8 +120,8 @@ class SessionMachine {
   // No more operations: those under way end with CANCELLED, and the server is
   // told what was taken and that the session is over. If the connection is lost
   // before that, on another one. IsOver() when the server knows; or there is no
-  // session, and none that a hello may have made; or it has ended by itself, 0.9
-  // of its grace later at the latest.
+  // session, and none that a hello may have made; or it has ended by itself,
+  // 0.9 of its grace later at the latest.
   void Close() ABSL_LOCKS_EXCLUDED(mu_);
   bool IsOver() const ABSL_LOCKS_EXCLUDED(mu_);
   // Waits for that, until then at most by the wall clock. Then it gives up: the
@@ -253,20 +253,21 @@ class SessionMachine {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void OnResultsLocked(v1::SessionResponse& message, Later& later)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  // There is a session; or a hello was sent, and its answer is on its way or was
-  // lost, so that the server may have one: with what was sent at once asleep in
-  // it, and maybe with a lock.
+  // There is a session; or a hello was sent, and its answer is on its way or
+  // was lost, so that the server may have one: with what was sent at once
+  // asleep in it, and maybe with a lock.
   bool MayHaveSessionLocked() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
     return !token_.empty() || asked_before_ ||
-           (state_ == State::kConnecting && !hello_due_);
+           (state_ == State::kConnecting && !hello_due_ &&
+            link_.MayHaveArrived(connection_));
   }
   // Who closes says so to a session that he knows, or behind the hello that
   // may have made it.
   bool IsGoodbyeDueLocked() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
     return closing_ && (state_ == State::kAttached || token_.empty());
   }
-  // A hello had no answer: whether to ask again for that session. Not for longer
-  // than such a one lives.
+  // A hello had no answer: whether to ask again for that session. Not for
+  // longer than such a one lives.
   bool AskAgainLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // The connection is lost: another is made, not before `at_least` is over.
   void WaitLocked(absl::Duration at_least = absl::ZeroDuration())

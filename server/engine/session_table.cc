@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstddef>
 #include <utility>
 #include <vector>
 
@@ -19,6 +20,9 @@ namespace {
 // than that a look may be before it has.
 constexpr absl::Duration kLookEvery = absl::Milliseconds(250);
 constexpr absl::Duration kSlack = absl::Milliseconds(100);
+
+// How many programs are remembered whose session is over.
+constexpr size_t kOverMax = 1024;
 
 std::string RandomToken() {
   std::string token(16, '\0');
@@ -85,10 +89,14 @@ const SessionTable::Entry* SessionTable::FindLocked(
 absl::StatusOr<Ref<Session>> SessionTable::AskedForLocked(
     const Origin& origin) const {
   const Entry* const entry = FindLocked(origin);
-  if (entry == nullptr) return nullptr;
-  if (origin.again) return entry->session;
-  // A hello that was long on its way: what it brings was sent again.
-  if (origin.attempt < entry->origin.attempt) {
+  if (entry != nullptr && origin.again) return entry->session;
+  // A hello that was long on its way: what it brings was sent again, or its
+  // program has closed.
+  uint64_t latest = entry == nullptr ? 0 : entry->origin.attempt;
+  if (const auto over = over_.find(origin.program); over != over_.end()) {
+    latest = std::max(latest, over->second);
+  }
+  if (origin.attempt < latest) {
     return MakeError(ESTALE, "a later stream of that program has a session");
   }
   return nullptr;
@@ -116,8 +124,19 @@ void SessionTable::Forget(const Session& session) {
   if (program != programs_.end() && program->second == it->first) {
     programs_.erase(program);
   }
+  if (it->second.origin.again) NoteOverLocked(it->second.origin);
   dropped = std::move(it->second.session);
   sessions_.erase(it);
+}
+
+void SessionTable::NoteOverLocked(const Origin& origin) {
+  if (origin.program == 0) return;
+  if (over_.insert_or_assign(origin.program, origin.attempt).second) {
+    over_order_.push_back(origin.program);
+  }
+  if (over_order_.size() <= kOverMax) return;
+  over_.erase(over_order_.front());
+  over_order_.pop_front();
 }
 
 void SessionTable::EndAll(const absl::Status& status) {

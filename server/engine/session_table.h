@@ -6,6 +6,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <string>
 
 #include "absl/base/thread_annotations.h"
@@ -41,7 +42,7 @@ class SessionTable : private Timer {
   // A new session, without a stream yet. ENOSPC: `sessions`. (Also while the
   // server drains: readers may come to empty the pipes.) If it is asked for
   // again, the one that was made then, if any: what came with it is not to be
-  // done twice. ESTALE: a later stream of that program has one.
+  // done twice. ESTALE: a later stream of that program has one, or had.
   absl::StatusOr<Ref<Session>> Make(const std::string& peer,
                                     const std::string& caller,
                                     absl::Duration grace, const Origin& origin);
@@ -89,6 +90,8 @@ class SessionTable : private Timer {
   // The one that is to be gone on with; nothing: a new one is to be made.
   absl::StatusOr<Ref<Session>> AskedForLocked(const Origin& origin) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Its program's streams of before that one may be on their way still.
+  void NoteOverLocked(const Origin& origin) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
   static void OnTimer(Timer& timer);
 
@@ -98,6 +101,10 @@ class SessionTable : private Timer {
   absl::flat_hash_map<std::string, Entry> sessions_ ABSL_GUARDED_BY(mu_);
   // Their tokens, by program.
   absl::flat_hash_map<uint64_t, std::string> programs_ ABSL_GUARDED_BY(mu_);
+  // Of those that were asked for again and are over, the last few: with which
+  // stream, by program; and these in the order of their ends.
+  absl::flat_hash_map<uint64_t, uint64_t> over_ ABSL_GUARDED_BY(mu_);
+  std::deque<uint64_t> over_order_ ABSL_GUARDED_BY(mu_);
   uint64_t made_ ABSL_GUARDED_BY(mu_) = 0;
 
   // Its own: asked for under a session's lock.

@@ -207,7 +207,8 @@ class Terminal {
 TEST_F(RunCommandTest, CtrlZStopsItAndFgGoesOn) {
   Terminal terminal;
   // (What is typed is shown, too, and must not be what is awaited. And who is
-  // stopped in the middle of a vfork() of the shell's does not stop it: `exec`.)
+  // stopped in the middle of a vfork() of the shell's does not stop it:
+  // `exec`.)
   terminal.Type(absl::StrCat(
       BuiltProgram("client/cli/waitq"), " --server ", server().address(),
       " run --lock l -- sh -c 'echo u''p; exec sleep 300'\n"));

@@ -310,7 +310,26 @@ TEST_F(SessionEndingsTest, ACloseBeforeTheHelloIsAnsweredEndsWhatItBegan) {
   }
 }
 
-TEST_F(SessionEndingsTest, ACloseAfterTheAnswerToTheHelloIsLostEndsWhatItBegan) {
+// A server that stands still, perhaps: it may have read the hello, and not the
+// end.
+TEST_F(SessionEndingsTest, ACloseThatIsNotAnsweredIsSaidAgain) {
+  Program& program = NewProgram();
+  program.Start(Wait("c"));
+  RunFor(absl::Milliseconds(7));
+  EXPECT_EQ(sessions(), 1u);
+  program.end().Cut(/*client_told=*/kForever, /*server_told=*/kForever);
+  program.machine().Close();
+  const uint64_t connects = program.end().connects();
+  RunFor(absl::Seconds(14));
+  EXPECT_FALSE(program.machine().IsOver());
+  RunFor(absl::Seconds(2));
+  EXPECT_TRUE(program.machine().IsOver());
+  EXPECT_EQ(program.end().connects(), connects + 1);
+  EXPECT_EQ(sessions(), 0u);
+}
+
+TEST_F(SessionEndingsTest,
+       ACloseAfterTheAnswerToTheHelloIsLostEndsWhatItBegan) {
   for (const bool known : {false, true}) {
     Program& program = NewProgram();
     const Call& sleeper = program.Start(Wait("c"));

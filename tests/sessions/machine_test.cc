@@ -35,11 +35,13 @@ class HandLink final : public SessionLink {
   void Disconnect(uint64_t connection) override {
     disconnects.push_back(connection);
   }
+  bool MayHaveArrived(uint64_t) override { return connected; }
   void SetTimer(absl::Time when) override { timer = when; }
   absl::Time Now() override { return now; }
 
   absl::Time now = absl::UnixEpoch() + absl::Hours(1);
   absl::Time timer = absl::InfiniteFuture();
+  bool connected = true;
   std::vector<uint64_t> connects;
   std::vector<uint64_t> disconnects;
   std::vector<std::pair<uint64_t, v1::SessionRequest>> written;
@@ -662,6 +664,14 @@ TEST_F(MachineTest, WhatACallbackBeginsAfterTheCloseIsNotToldItsEnd) {
   Told& late = NewTold();
   Submit(late, Get("w"));
   EXPECT_EQ(late.times, 1);
+}
+
+TEST_F(MachineTest, ACloseWhileNothingIsConnectedIsAtOnce) {
+  Submit(NewTold(), Get("w"));
+  link_.connected = false;
+  machine_.Close();
+  EXPECT_TRUE(machine_.IsOver());
+  EXPECT_EQ(link_.disconnects, std::vector<uint64_t>{1});
 }
 
 // (Found by a walk over those before it, each would make this last for

@@ -462,6 +462,24 @@ TEST_F(AskAgainTest, WhatNeverCameIsDoneThen) {
   again->Send(end);
 }
 
+// Guards NoteOverLocked(): a program that closes before it had an answer asks
+// again only to say so.
+TEST_F(AskAgainTest, WhatComesAfterItsProgramHasClosedIsNotDone) {
+  const auto again = RawStream::Make(&engine());
+  v1::SessionRequest closes = First(7, 2, true);
+  closes.clear_operations();
+  closes.clear_first_operation();
+  closes.set_end(true);
+  again->Send(closes);
+  EXPECT_TRUE(again->ended());
+  EXPECT_EQ(sessions(), 0u);
+  const auto late = RawStream::Make(&engine());
+  late->Send(First(7, 1, false));
+  EXPECT_EQ(late->end_reason(), "ESTALE");
+  EXPECT_EQ(sessions(), 0u);
+  EXPECT_FALSE(engine().Stat("w").ok());
+}
+
 TEST_F(AskAgainTest, WhoDoesNotAskAgainHasASessionOfItsOwn) {
   const auto first = RawStream::Make(&engine());
   first->Send(First(7, 1, false));

@@ -80,6 +80,11 @@ class GrpcLink:
         if self._connection and self._connection.number == connection:
             self.stop()
 
+    def may_have_arrived(self, connection: int) -> bool:
+        return (self._connection is None
+                or self._connection.number != connection
+                or self._connection.sent)
+
     def now(self) -> float:
         return time.monotonic()
 
@@ -95,7 +100,7 @@ class _Connection:
         self._post = post
         self._messages: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         self._connected = threading.Event()  # or over
-        self._sent = False
+        self.sent = False  # gRPC has a message of it
         self._unwatched: float | None = None  # since when
         self._channel = grpc.insecure_channel(target, CHANNEL_OPTIONS)
         self._channel.subscribe(self._on_state, try_to_connect=True)
@@ -135,7 +140,7 @@ class _Connection:
             message = self._messages.get()
             if message is None:
                 return
-            self._sent = True
+            self.sent = True
             yield message
 
     def _read(self) -> None:
@@ -145,10 +150,10 @@ class _Connection:
                 self._post(self._machine.on_message, self.number, response)
         except grpc.RpcError:
             failure = _status.failure_of(self._call, self._server, "",
-                                         self._sent)
+                                         self.sent)
         self._messages.put(None)
         self._connected.set()  # or its thread would wait for ever
-        self._post(self._machine.on_closed, self.number, failure, self._sent)
+        self._post(self._machine.on_closed, self.number, failure, self.sent)
         self._unwatch()
         # The stream is over; the channel has time.
         still = (self._unwatched or 0.0) + _WATCHED_FOR - time.monotonic()

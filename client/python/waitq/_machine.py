@@ -73,6 +73,10 @@ class Link(Protocol):
     def disconnect(self, connection: int) -> None:
         """Nothing that it says counts any more."""
 
+    def may_have_arrived(self, connection: int) -> bool:
+        """Whether anything that was written to it may have reached the server:
+        not while it is still being made."""
+
     def now(self) -> float:
         """Seconds of a clock that is never set, and begins anywhere."""
 
@@ -240,7 +244,8 @@ class Machine:
         lost, so that the server may have one: with what was sent at once asleep
         in it, and maybe with a lock."""
         return (bool(self.token) or self._asked_before
-                or (self.state is State.CONNECTING and not self._hello_due))
+                or (self.state is State.CONNECTING and not self._hello_due
+                    and self._link.may_have_arrived(self._connection)))
 
     def _is_goodbye_due(self) -> bool:
         """Who closes says so to a session that he knows, or behind the hello
@@ -675,7 +680,10 @@ class Machine:
             if self.token:
                 self._wait()
             elif self._closing:
-                self.state = State.CLOSED
+                if self._ask_again():
+                    self._wait()
+                else:
+                    self.state = State.CLOSED
             elif self._operations.between_servers:
                 self._await_server(silent)
             else:

@@ -19,6 +19,7 @@ class FakeLink:
         self.time = 1000.0
         self.connections = []
         self.disconnected = []
+        self.connected = True
         self.sent = []  # (connection, SessionRequest)
 
     def connect(self, connection):
@@ -30,6 +31,9 @@ class FakeLink:
 
     def disconnect(self, connection):
         self.disconnected.append(connection)
+
+    def may_have_arrived(self, connection):
+        return self.connected
 
     def now(self):
         return self.time
@@ -923,6 +927,13 @@ class MachineTest(Bench):
         self.assertIs(self.machine.state, State.CLOSED)
 
     def test_a_close_that_reaches_no_server_is_at_once(self):
+        self.submit()
+        self.pump()
+        self.link.connected = False
+        self.machine.close()
+        self.assertIs(self.machine.state, State.CLOSED)
+
+    def test_a_close_that_has_reached_no_server_is_over_then(self):
         self.submit()
         self.pump()
         self.machine.close()
