@@ -32,7 +32,10 @@ enum class OnDeath {
 struct BarrierResult {
   Outcome outcome = Outcome::kDone;  // or kTimedOut: then he has not come
   uint64_t round = 0;                // how manieth it is, from 0
-  uint64_t place = 0;  // how many had come before him in this round
+  // How many had come before him in this round, as it was then: parties - 1 for
+  // the last one, who is one. One who came and has gone (kWithdraw; or his time
+  // was over) makes room, and a place before the last is then given again.
+  uint64_t place = 0;
 };
 
 // The word of the wait queue `name` counts those who have come, over all

@@ -6,7 +6,8 @@ in the middle of a round: nobody passes early, and nobody hangs.
 
 The parties are `waitq barrier` (or, of a latch, `waitq wake --add 1` and `waitq
 wait`) as processes of their own. A round is over when all of them that live have
-ended, or wait for the next one: one who was killed may have counted.
+ended, or wait for the next one: one who was killed may have counted, unless the
+last one came when the server knew of the death.
 """
 
 import argparse
@@ -57,7 +58,9 @@ class Rounds:
         self.parties = []
         self.wrong = []
         self.killed = self.removed = self.broken = self.counted = 0
+        self.known = 0  # deaths, before the last one came
         self.is_new = False  # it was removed in this round
+        self.is_known = False  # a death, in this round, before the last came
 
     def close(self):
         for party in self.parties:
@@ -92,11 +95,17 @@ class Rounds:
                 victim.kill()
                 self.parties.remove(victim)
                 self.killed += 1
+                self.known += dice < 0.12
+            if dice < 0.12:
+                self.deaths_are_known()
         elif dice < 0.5:
             time.sleep(self.random.uniform(0, 0.06))
             self.waitq("rm", self.name, "--force", check=False)
             self.removed += 1
             self.is_new = True
+
+    def deaths_are_known(self):
+        """Waits for that."""
 
     def sort_out(self):
         """Those who have ended, and how."""
@@ -116,8 +125,21 @@ class Barrier(Rounds):
                 "barrier", self.name, str(PARTIES),
                 f"--on-death={self.on_death}")))
 
+    def deaths_are_known(self):
+        self.is_known = True
+        time.sleep(GRACE_S * 1.5)
+        await_that(lambda: self.word() == BROKEN
+                   or self.asleep() == len(self.parties), "the end of the dead")
+        left = self.word() % PARTIES
+        if self.on_death == "withdraw" and left != len(self.parties):
+            self.wrong.append(f"{len(self.parties)} live and have come, "
+                              f"{left} count")
+
+    def asleep(self):
+        return self.waitq("ps", self.name).stdout.count(self.name)
+
     def run_one(self):
-        self.is_new = False
+        self.is_new = self.is_known = False
         # While one is missing all others wait.
         self.fill(PARTIES - 1)
         self.happen()
@@ -134,6 +156,7 @@ class Barrier(Rounds):
                     pass  # comes again
                 elif TAKEN_FOR_DEAD in err:
                     self.killed += 1
+                    self.is_known = True
                 else:
                     self.wrong.append(f"exit {code}: {out!r} {err!r}")
             if self.word() == BROKEN:
@@ -165,15 +188,18 @@ class Barrier(Rounds):
         time.sleep(0.02)
         if any(party.has_ended() for party in self.parties):
             return False
-        asleep = self.waitq("ps", self.name).stdout.count(self.name)
         left = len(self.parties)
-        if asleep == left and self.word() % PARTIES == left:
+        if self.asleep() == left and self.word() % PARTIES == left:
             self.counted += left
             return True
         return False
 
     def check(self, places):
-        if len(set(places)) != len(places):
+        # The last of each round is one; of those before, one who was dead may
+        # have made room.
+        unique = places if not self.is_known else [
+            (number, place) for number, place in places if place == PARTIES - 1]
+        if len(set(unique)) != len(unique):
             self.wrong.append(f"a place was given twice: {places}")
         if any(place >= PARTIES for _, place in places):
             self.wrong.append(f"no such place: {places}")
@@ -249,6 +275,7 @@ def main():
             finally:
                 kind.close()
             print(f"{kind.name}: {done} rounds, {kind.killed} killed, "
+                  f"{kind.known} known in time, "
                   f"{kind.removed} removals, broken {kind.broken}, "
                   f"{kind.counted} counted though killed, "
                   f"{time.monotonic() - began:.0f} s "

@@ -284,7 +284,10 @@ class CompleteResult:
 class BarrierResult(_Outcome):
     outcome: Outcome  # DONE, or TIMED_OUT, WOULD_BLOCK: then he has not come
     round: int  # how manieth it is, from 0
-    place: int  # how many had come before him in this round
+    # How many had come before him in this round, as it was then: parties - 1 for
+    # the last one, who is one. One who came and has gone (WITHDRAW; or his time
+    # was over) makes room, and a place before the last is then given again.
+    place: int
 
 
 @dataclass(frozen=True)
