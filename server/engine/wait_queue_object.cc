@@ -1,6 +1,9 @@
 #include "server/engine/wait_queue_object.h"
 
+#include <algorithm>
 #include <cerrno>
+#include <cstdint>
+#include <limits>
 
 #include "absl/strings/str_cat.h"
 #include "server/engine/error.h"
@@ -13,6 +16,21 @@ absl::Status NoSuchGrant(const std::string& name, uint64_t grant) {
                                 " is not out: it was given back, or undone"),
                    {{"object", name}});
 }
+
+namespace {
+
+// How many exclusive sleepers may follow when a grant's end changes the word
+// from one value to another: those who hold several permits give them back
+// together, and one each is enough for who sleeps. (Each is tested, so none is
+// woken in vain.)
+int MayFollow(int64_t before, int64_t after) {
+  const uint64_t by = before < after ? static_cast<uint64_t>(after) - before
+                                     : static_cast<uint64_t>(before) - after;
+  constexpr uint64_t kMost = std::numeric_limits<int>::max();
+  return static_cast<int>(std::clamp<uint64_t>(by, 1, kMost));
+}
+
+}  // namespace
 
 // What a walk hands to the wake functions.
 struct WaitQueueObject::Walker {
@@ -117,6 +135,7 @@ absl::Status WaitQueueObject::WakeUp(const WakeOptions& options,
     MutexLock lock(&mu_);
     if (RemovedLocked()) return MakeError(EIDRM, "removed");
     Action update = options.update;
+    WakeOptions wake = options;
     const auto grant = grants_.find(options.grant);
     if (options.grant != 0) {
       if (grant == grants_.end()) {
@@ -126,6 +145,9 @@ absl::Status WaitQueueObject::WakeUp(const WakeOptions& options,
       if (update.change == Action::Change::kNone) {
         if (const auto undone = UndoneLocked(grant->first, grant->second)) {
           update = {.change = Action::Change::kSet, .operand = *undone};
+          if (wake.nr != 0) {
+            wake.nr = std::max(wake.nr, MayFollow(value_, *undone));
+          }
         }
       }
     }
@@ -139,7 +161,7 @@ absl::Status WaitQueueObject::WakeUp(const WakeOptions& options,
     if (options.grant != 0) grants_.erase(grant);
     generation_ = shared_.NextGeneration();
     if (update.change != Action::Change::kNone) word_changed_ = generation_;
-    WakeLocked(options, result, done);
+    WakeLocked(wake, result, done);
     result.value = value_;
     result.generation = generation_;
     NoteIdleLocked();
@@ -202,10 +224,12 @@ void WaitQueueObject::UndoLocked(Grants::iterator grant, DoneList& done) {
   // Whose session ends because the server does may not know it yet, when
   // another one is told that it has it now.
   if (!undone.has_value() || shared_.stopping) return;
+  WakeOptions wake;
+  wake.nr = MayFollow(value_, *undone);
   value_ = *undone;
   generation_ = word_changed_ = shared_.NextGeneration();
   WakeResult result;
-  WakeLocked(WakeOptions(), result, done);
+  WakeLocked(wake, result, done);
 }
 
 void WaitQueueObject::ReleaseAllOf(const CallerInfo& caller) {

@@ -179,6 +179,30 @@ TEST_F(GrantsTest, ASemaphoreGetsBackAsMuchAsTheDeadHad) {
   EXPECT_EQ(GrantsOf("s"), 3u);
 }
 
+// Guards MayFollow(): two slept on beside free permits.
+TEST_F(GrantsTest, PermitsThatComeBackTogetherAreForAsManyAsTheySuffice) {
+  for (const bool dies : {false, true}) {
+    Program& program = NewProgram();
+    Program& other = NewProgram();
+    v1::Operation three = Enter("s", 1);
+    three.mutable_wait()->mutable_then()->set_add(3);
+    const Call& held = Do(program, three);
+    std::vector<const Call*> waits;
+    for (int i = 0; i < 4; ++i) waits.push_back(&Do(other, Enter("s", 3)));
+    EXPECT_TRUE(waits[0]->asleep());
+    if (dies) {
+      Die(program);
+    } else {
+      Do(program, Give("s", NumberOf(held)));
+    }
+    for (int i = 0; i < 3; ++i) EXPECT_TRUE(waits[i]->done()) << i;
+    EXPECT_TRUE(waits[3]->asleep());
+    EXPECT_EQ(WordOf("s"), 3);
+    Die(other);
+    EXPECT_EQ(WordOf("s"), 0);
+  }
+}
+
 // --- Giving them back --------------------------------------------------------
 
 TEST_F(GrantsTest, WhatWasGivenBackIsNotUndone) {
