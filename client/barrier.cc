@@ -61,7 +61,7 @@ absl::StatusOr<BarrierResult> Barrier::Arrive(const AcquireOptions& options,
     if (ErrorReason(grant.status()) == "EIDRM") continue;  // to the next one
     if (!grant.ok()) return grant.status();
     // Between the look and the arrival the round was passed by others.
-    if (!grant->is_held()) continue;
+    if (grant->result().outcome != Outcome::kDone) continue;
     return WaitFor(*std::move(grant), threshold, options, stop);
   }
 }
@@ -98,8 +98,15 @@ absl::StatusOr<BarrierResult> Barrier::WaitFor(Grant grant, int64_t threshold,
   // takes the arrival back sees that.
   const bool lost = !grant.is_held();
   const absl::StatusOr<int64_t> value = TakeBack(grant, threshold);
-  if (!value.ok())
-    return lost || passed.ok() ? value.status() : passed.status();
+  if (!value.ok()) {
+    absl::Status failure =
+        lost || passed.ok() ? value.status() : passed.status();
+    // Until the server sees that, too, he counts; or for good.
+    if (lost && ErrorReason(failure) == "ESTALE") {
+      SetErrorField(failure, kUnknownKey, "true");
+    }
+    return failure;
+  }
   const bool broken = *value == kBroken;
   if (*value >= threshold && !broken) return result;
   if (!passed.ok()) return passed.status();

@@ -54,9 +54,10 @@ class Barrier {
 
   // Comes, and sleeps until all of the round have. If it times out or fails the
   // caller has not come, unless OutcomeUnknown(): perhaps he has. ABORTED
-  // (EOWNERDEAD): the barrier is broken, or the server was restarted; (ESTALE):
-  // the session was lost, and with it the arrival, if the round is not passed
-  // before the server sees that.
+  // (EOWNERDEAD): the barrier is broken, or the server was restarted; (ESTALE),
+  // OutcomeUnknown(): the session was lost, and with it the arrival (but for
+  // kCount) as soon as the server sees that, a tenth of the grace later. Who
+  // comes again before counts twice for so long.
   absl::StatusOr<BarrierResult> Arrive(const AcquireOptions& options = {},
                                        std::stop_token stop = {});
 

@@ -11,13 +11,17 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
+#include <atomic>
 #include <cerrno>
+#include <cstddef>
 #include <cstdint>
 #include <ctime>
 #include <functional>
+#include <memory>
 #include <utility>
 
-#include "absl/time/clock.h"
+#include "absl/time/time.h"
 #include "client/cli/exit_code.h"
 #include "client/cli/signals.h"
 
@@ -41,11 +45,81 @@ void GiveTerminalTo(pid_t group) {
   pthread_sigmask(SIG_SETMASK, &old, nullptr);
 }
 
+// Of a clock that is never set: KILL is not to come later than the lock's end.
+absl::Time MonotonicNow() {
+  timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return absl::TimeFromTimespec(now);
+}
+
+// The group that signals are handed on to; 0: there is none yet, and the last
+// one is kept.
+std::atomic<pid_t> handed_to{0};
+std::atomic<int> kept_signal{0};
+
+void HandOn(int signal) {
+  const pid_t group = handed_to;
+  const int error = errno;
+  if (group == 0) {
+    kept_signal = signal;
+  } else if (signal == SIGTSTP) {
+    // The terminal was ours, and so was the Ctrl-Z: a command that ran on would
+    // be held a lock for that nobody renews.
+    kill(-group, SIGSTOP);
+    kill(getpid(), SIGSTOP);
+    kill(-group, SIGCONT);  // continued
+  } else {
+    kill(-group, signal);
+  }
+  errno = error;
+}
+
+}  // namespace
+
+// Hands signals on to a group for as long as it lives.
+class SignalsToGroup {
+ public:
+  SignalsToGroup() {
+    kept_signal = 0;
+    struct sigaction action = {};
+    action.sa_handler = HandOn;
+    action.sa_flags = SA_RESTART;
+    for (size_t i = 0; i < kSignals.size(); ++i) {
+      sigaction(kSignals[i], nullptr, &old_[i]);
+      // What is to be ignored (nohup) is.
+      if (old_[i].sa_handler != SIG_IGN) {
+        sigaction(kSignals[i], &action, nullptr);
+      }
+    }
+  }
+  void To(pid_t group) {
+    handed_to = group;
+    // The race with one that came before that.
+    if (const int signal = kept_signal.exchange(0); signal != 0) HandOn(signal);
+  }
+  ~SignalsToGroup() {
+    for (size_t i = 0; i < kSignals.size(); ++i) {
+      sigaction(kSignals[i], &old_[i], nullptr);
+    }
+    handed_to = 0;
+  }
+  SignalsToGroup(const SignalsToGroup&) = delete;
+  SignalsToGroup& operator=(const SignalsToGroup&) = delete;
+
+ private:
+  static constexpr std::array kSignals = {SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2,
+                                          SIGTSTP};
+  std::array<struct sigaction, kSignals.size()> old_;
+};
+
+namespace {
+
 // The guard's whole life, in the child of a process with threads: nothing but
 // what a signal handler might do.
 [[noreturn]] void Guard(int fd, pid_t group, timespec patience) {
   // Nothing else of the parent's: above all no connection, which would look
-  // alive.
+  // alive; and no signals.
+  handed_to = 0;
   dup2(fd, STDIN_FILENO);
   syscall(SYS_close_range, 1, ~0u, 0);
   setpgid(0, 0);  // Ctrl-C is for others
@@ -113,6 +187,8 @@ absl::StatusOr<int> Reap(pid_t pid) {
                            : kExitSignalBase + WTERMSIG(status);
 }
 
+Child::Child(absl::Duration patience) : patience_(patience) {}
+
 Child::~Child() {
   // Whoever is still there is ended by the guard, who sees this closed.
   if (guard_fd_ >= 0) close(guard_fd_);
@@ -123,9 +199,15 @@ Child::~Child() {
 absl::Status Child::Start(const std::vector<std::string>& words) {
   wake_fd_ = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
   if (wake_fd_ < 0) return absl::ErrnoToStatus(errno, "eventfd");
+  // Before it can be seen to run, so that nobody's signal ends us.
+  signals_ = std::make_unique<SignalsToGroup>();
   const absl::StatusOr<pid_t> pid = Spawn(words, /*own_group=*/true);
-  if (!pid.ok()) return pid.status();
+  if (!pid.ok()) {
+    signals_ = nullptr;
+    return pid.status();
+  }
   pid_ = *pid;
+  signals_->To(pid_);
   absl::Status status = StartGuard();
   if (!status.ok()) {
     kill(-pid_, SIGKILL);
@@ -152,7 +234,7 @@ absl::Status Child::StartGuard() {
 void Child::End() {
   absl::MutexLock lock(&mu_);
   if (over_ || kill_at_.has_value()) return;
-  kill_at_ = absl::Now() + patience_;
+  kill_at_ = MonotonicNow() + patience_;
   kill(-pid_, SIGTERM);
   kill(-pid_, SIGCONT);
   const uint64_t one = 1;
@@ -182,6 +264,7 @@ absl::StatusOr<int> Child::Wait(std::stop_token stop) {
       while (read(signals, &seen, sizeof(seen)) > 0) {
       }
     }
+    signals_ = nullptr;
     absl::MutexLock lock(&mu_);
     over_ = true;
     // Not reaped yet: the group is still its own. Those who did not end with
@@ -222,7 +305,7 @@ bool Child::IsToBeKilled() const { return MillisecondsToKill() == 0; }
 int Child::MillisecondsToKill() const {
   absl::MutexLock lock(&mu_);
   if (!kill_at_.has_value()) return -1;
-  const absl::Duration left = *kill_at_ - absl::Now();
+  const absl::Duration left = *kill_at_ - MonotonicNow();
   if (left <= absl::ZeroDuration()) return 0;
   return static_cast<int>(absl::ToInt64Milliseconds(left)) + 1;
 }

@@ -5,6 +5,7 @@
 
 #include <sys/types.h>
 
+#include <memory>
 #include <optional>
 #include <stop_token>
 #include <string>
@@ -33,16 +34,19 @@ absl::Status AwaitEnd(pid_t pid);
 // Reaps it: its exit code, 128 + N if signal N ended it.
 absl::StatusOr<int> Reap(pid_t pid);
 
+class SignalsToGroup;
+
 // A command in a process group of its own, none of which outlives the right to
 // run: neither when End() says so, nor when this process dies. (A second one
-// watches for that.)
+// watches for that.) What is left of the group when the command itself, its
+// leader, has ended is let be.
 //
 // Thread safety: any thread may call End() once Start() has returned; the rest
 //   is for one.
 class Child {
  public:
   // `patience`: between TERM and KILL.
-  explicit Child(absl::Duration patience) : patience_(patience) {}
+  explicit Child(absl::Duration patience);
   ~Child();
   Child(const Child&) = delete;
   Child& operator=(const Child&) = delete;
@@ -56,9 +60,10 @@ class Child {
   bool was_ended() const;
 
   // Waits until the command is over; its exit code. A stop is handed on to the
-  // group as the signal that it came by. If the terminal stops the command
-  // (Ctrl-Z) this process stops, too. SIGCHLD is blocked in all threads
-  // (StopOnSignals()).
+  // group as the signal that it came by, and so are SIGHUP, SIGQUIT, SIGUSR1
+  // and SIGUSR2 from Start() on: one Child at a time. If the terminal stops one
+  // of the two (Ctrl-Z) the other is stopped, too. SIGCHLD is blocked in all
+  // threads (StopOnSignals()).
   absl::StatusOr<int> Wait(std::stop_token stop);
 
  private:
@@ -71,6 +76,7 @@ class Child {
   bool IsToBeKilled() const;
 
   const absl::Duration patience_;
+  std::unique_ptr<SignalsToGroup> signals_;
   pid_t pid_ = 0;      // and of its group
   pid_t guard_ = 0;    // who ends the group if this process dies
   int guard_fd_ = -1;  // which he reads, and which is closed then
@@ -78,6 +84,7 @@ class Child {
 
   mutable absl::Mutex mu_;
   bool over_ ABSL_GUARDED_BY(mu_) = false;
+  // By a clock that is never set.
   std::optional<absl::Time> kill_at_ ABSL_GUARDED_BY(mu_);
 };
 

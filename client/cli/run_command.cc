@@ -44,10 +44,15 @@ absl::StatusOr<Grant> Acquire(const RunArguments& arguments, Environment& e) {
 int RunRun(const RunArguments& arguments, Environment& e) {
   absl::StatusOr<Grant> grant = Acquire(arguments, e);
   if (!grant.ok()) return Report(arguments.name(), grant.status());
-  if (!grant->is_held()) {
-    const Outcome outcome = grant->result().outcome;
+  const Outcome outcome = grant->result().outcome;
+  if (outcome != Outcome::kDone) {
     return Report(arguments.name(), End{.outcome = outcome},
                   OutcomeText(outcome, false, arguments.options.timeout));
+  }
+  if (!grant->is_held()) {
+    Report(arguments.name(), End{.status = grant->GiveBack().status()},
+           "it was lost before the command began");
+    return kExitLost;
   }
   // For what it writes to, which can refuse an older one.
   setenv("WAITQ_TOKEN", absl::StrCat(grant->token()).c_str(), /*overwrite=*/1);
@@ -100,7 +105,14 @@ void AddRun(CLI::App& app, Command& command) {
       "twentieth\n"
       "of the grace later, before another can have the lock. 126 and 127 if "
       "CMD\n"
-      "cannot be run. WAITQ_TOKEN tells CMD its fencing token.\n"
+      "cannot be run. WAITQ_TOKEN tells CMD its fencing token. CMD gets the "
+      "signals\n"
+      "INT and TERM (a second one ends waitq, and with it CMD), HUP, QUIT, "
+      "USR1 "
+      "and\n"
+      "USR2; Ctrl-Z stops it, too. When CMD has ended the lock is given back, "
+      "whatever\n"
+      "it has left in the background.\n"
       "Example: waitq run --lock backup --timeout 1h -- rsync -a /data /mnt");
   run->callback([arguments, &command] {
     if (!arguments->lock && !arguments->semaphore) {

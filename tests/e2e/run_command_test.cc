@@ -12,6 +12,7 @@
 #include <cstdlib>
 #include <fstream>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/numbers.h"
@@ -118,6 +119,48 @@ TEST_F(RunCommandTest, ASignalIsPassedOnAndTheLockLetGo) {
   EXPECT_TRUE(AwaitGone("leader"));
   EXPECT_EQ(
       Waitq({"run", "--lock", "l", "--timeout", "30s", "--", "true"}).exit, 0);
+}
+
+TEST_F(RunCommandTest, OtherSignalsAreTheCommands) {
+  Process& run = StartWaitq(
+      {"run", "--lock", "l", "--", "sh", "-c",
+       "trap 'echo hup' HUP; trap 'echo usr1' USR1; trap 'echo usr2' USR2; "
+       "trap 'echo quit; exit 3' QUIT; echo up; while :; do sleep 0.01; done"});
+  ASSERT_TRUE(run.AwaitLine("up"));
+  for (const auto& [signal, line] :
+       {std::pair(SIGHUP, "hup"), std::pair(SIGUSR1, "usr1"),
+        std::pair(SIGUSR2, "usr2"), std::pair(SIGQUIT, "quit")}) {
+    run.Signal(signal);
+    EXPECT_TRUE(run.AwaitLine(line));
+  }
+  EXPECT_EQ(run.WaitFor(), 3);
+  EXPECT_EQ(Waitq({"run", "--lock", "l", "--nonblock", "--", "true"}).exit, 0);
+}
+
+// Guards SIGTSTP in SignalsToGroup: as from a terminal that the command does
+// not have, because its standard input is something else.
+TEST_F(RunCommandTest, WhoIsStoppedStopsTheCommandToo) {
+  Process& run = StartWaitq(Lasting({"run", "--lock", "l"}));
+  ASSERT_TRUE(run.AwaitLine("up"));
+  const auto state_of = [&](pid_t pid) {
+    std::ifstream in(absl::StrCat("/proc/", pid, "/stat"));
+    std::string number, name, state;
+    in >> number >> name >> state;
+    return state;
+  };
+  const auto leader = [&] {
+    std::ifstream in(folder_.Path("leader"));
+    pid_t pid = 0;
+    in >> pid;
+    return pid;
+  };
+  run.Signal(SIGTSTP);
+  EXPECT_TRUE(Await([&] { return state_of(run.pid()) == "T"; }));
+  EXPECT_EQ(state_of(leader()), "T");
+  run.Signal(SIGCONT);
+  EXPECT_TRUE(Await([&] { return state_of(leader()) == "S"; }));
+  run.Signal(SIGTERM);
+  EXPECT_EQ(run.WaitFor(), 128 + SIGTERM);
 }
 
 TEST_F(RunCommandTest, WhoWaitsForItCanBeStopped) {

@@ -126,7 +126,7 @@ class BarrierSteps:
             except ObjectRemoved:
                 continue  # to the next one
             # Between the look and the arrival others may have passed the round.
-            if holding.is_held:
+            if holding.result.outcome is Outcome.DONE:
                 return (yield from self._wait(holding, threshold, asked))
 
     def _look(self, cancel: CancelToken | None) -> Steps[tuple[int, int]]:
@@ -188,7 +188,11 @@ class BarrierSteps:
         try:
             value = yield from self._take_back(holding, threshold)
         except WaitqError as error:
-            raise error if failure is None or lost else failure
+            if failure is not None and not lost:
+                raise failure
+            # Until the server sees that, too, he counts; or for good.
+            error.outcome_unknown |= lost and error.reason == "ESTALE"
+            raise
         broken = value == _BROKEN
         if value >= threshold and not broken:
             return result
