@@ -166,6 +166,25 @@ def look(result, history):
         result.rule = rule_of(text) or text[-200:]
 
 
+def too_little(results, rounds):
+    """What would make them green without a proof, with much room to what they
+    have been: 120 calls a round, a thirtieth of them unknown, two restarts a
+    run, hardly an object undecided."""
+    def total(name):
+        return sum(getattr(result, name) for result in results)
+
+    wrong = []
+    if total("calls") < 30 * rounds * len(results):
+        wrong.append(f"only {total('calls')} calls")
+    if total("unknown") > 0.3 * total("calls"):
+        wrong.append(f"{total('unknown')} calls are unknown")
+    if total("undecided") > 2 + 0.02 * total("objects"):
+        wrong.append(f"{total('undecided')} objects are undecided")
+    if len(results) >= 5 and not (total("faults") and total("restarts")):
+        wrong.append("no fault, or no restart")
+    return wrong
+
+
 def describe(result):
     return (f"seed {result.seed}: {result.calls} calls of {result.objects} "
             f"objects, {result.unknown} unknown, {result.faults} faults, "
@@ -210,18 +229,20 @@ def main():
     runs = arguments.runs or 5 * int(os.environ.get("WAITQ_TIMES") or 1)
     print(f"seed {seed}", flush=True)
     stored, wrong = check_stored()
-    calls = 0
+    results = []
     for number in range(runs):
         result = play(seed + number, arguments.rounds, arguments.steps,
                       not arguments.calm, arguments.keep)
         print(describe(result), result.folder, flush=True)
-        calls += result.calls
+        results.append(result)
         if result.wrong:
             wrong.append(f"WAITQ_SEED={result.seed}")
+    if not wrong and not arguments.calm:
+        wrong = too_little(results, arguments.rounds)
     for line in wrong:
         print("RED", line)
     # Histories that were judged: stored ones, and those of runs.
-    print(f"{calls} calls")
+    print(f"{sum(result.calls for result in results)} calls")
     print(f"CASES {stored + runs}", flush=True)
     return 1 if wrong else 0
 

@@ -22,6 +22,7 @@ import time
 from victims import BOUND_S, Stuck, Waitqd, await_that, built
 
 PARTIES = 4
+KNOWN = 0.12  # of all rounds: whose last party waits for the deaths of others
 GRACE_S = 1  # of parties
 PATIENT_S = 30  # of who must not be taken for dead
 # What a party says that had no processor for its grace: it counts as killed.
@@ -59,6 +60,7 @@ class Rounds:
         self.wrong = []
         self.killed = self.removed = self.broken = self.counted = 0
         self.known = 0  # deaths, before the last one came
+        self.has_begun = False
         self.is_new = False  # it was removed in this round
         self.is_known = False  # a death, in this round, before the last came
 
@@ -85,7 +87,11 @@ class Rounds:
 
     def happen(self):
         """What may happen to a round: a death or two, or a removal."""
-        dice = self.random.random()
+        dice = self.random.random() * (1 if self.has_begun else KNOWN)
+        self.has_begun = True
+        is_known = dice < KNOWN
+        if is_known:
+            self.await_all_here()
         if dice < 0.4:
             for _ in range(self.random.choice((1, 1, 2))):
                 time.sleep(self.random.uniform(0, 0.15))
@@ -95,17 +101,20 @@ class Rounds:
                 victim.kill()
                 self.parties.remove(victim)
                 self.killed += 1
-                self.known += dice < 0.12
-            if dice < 0.12:
-                self.deaths_are_known()
+                self.known += is_known
+            if is_known:
+                self.await_deaths_known()
         elif dice < 0.5:
             time.sleep(self.random.uniform(0, 0.06))
             self.waitq("rm", self.name, "--force", check=False)
             self.removed += 1
             self.is_new = True
 
-    def deaths_are_known(self):
-        """Waits for that."""
+    def await_all_here(self):
+        """Until all parties that there are have come."""
+
+    def await_deaths_known(self):
+        """Until the server knows of the deaths, and what becomes of them."""
 
     def sort_out(self):
         """Those who have ended, and how."""
@@ -125,15 +134,22 @@ class Barrier(Rounds):
                 "barrier", self.name, str(PARTIES),
                 f"--on-death={self.on_death}")))
 
-    def deaths_are_known(self):
+    def await_all_here(self):
+        await_that(lambda: self.asleep() == len(self.parties), "all parties")
+
+    def await_deaths_known(self):
         self.is_known = True
+        if self.on_death == "break":
+            await_that(lambda: self.word() == BROKEN, "a broken barrier")
+            return
         time.sleep(GRACE_S * 1.5)
-        await_that(lambda: self.word() == BROKEN
-                   or self.asleep() == len(self.parties), "the end of the dead")
-        left = self.word() % PARTIES
-        if self.on_death == "withdraw" and left != len(self.parties):
-            self.wrong.append(f"{len(self.parties)} live and have come, "
-                              f"{left} count")
+        await_that(lambda: self.asleep() == len(self.parties),
+                   "the end of the dead's sleep")
+        counts = self.word() % PARTIES
+        promised = {"withdraw": len(self.parties), "count": PARTIES - 1}
+        if counts != promised[self.on_death]:
+            self.wrong.append(f"{len(self.parties)} of {PARTIES - 1} live on, "
+                              f"and {counts} count")
 
     def asleep(self):
         return self.waitq("ps", self.name).stdout.count(self.name)

@@ -65,6 +65,8 @@ TEST(SessionSimulationTest, NothingIsLostAndNothingHappensTwice) {
       break;
     }
   }
+  // Nothing is known of these: one in 200 worlds has one.
+  EXPECT_LE(all.undecided, 3 + worlds / 50);
   std::printf(
       "%d worlds, %lld operations (%lld done, %lld unknown), %lld events, "
       "%lld histories undecided\n",
