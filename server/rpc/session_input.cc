@@ -80,9 +80,6 @@ bool SessionInput::Parse(absl::string_view bytes) {
   const bool split = Split(bytes, operations, rest);
   if (has_too_many_) return false;
   if (!split) {
-    // What protobuf reads and this does not, as tags that are longer than they
-    // have to be. Entries are not counted there before they are made.
-    constexpr size_t kUncountedBytesMax = 64 << 10;
     if (bytes.size() > kUncountedBytesMax) return false;
     if (!head_.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) {
       return false;

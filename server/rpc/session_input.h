@@ -40,6 +40,10 @@ class SessionInput {
   // So many operations, and so many signals, are in a message at most: each
   // takes many times the memory of the two bytes that it may be.
   static constexpr size_t kEntriesMax = 65'536;
+  // What protobuf reads and this does not, as tags that are longer than they
+  // have to be, is no message if it is longer: entries are not counted there
+  // before they are made.
+  static constexpr size_t kUncountedBytesMax = 64 << 10;
 
   // Once. False: it is no such message, or has too many of something.
   bool Parse(absl::string_view bytes);

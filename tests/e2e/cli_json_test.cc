@@ -119,7 +119,7 @@ TEST_F(CliJsonTest, TimingForPeople) {
   WaitqOk({"complete", "c"});
   EXPECT_THAT(WaitqOk({"await", "c", "--timing"}),
               MatchesRegex("generation=[0-9]+ slept=no asleep=0 "
-                           "wake_to_send=[0-9.µu]*s overshoot=0 place=0\n"));
+                           "wake_to_send=[0-9.µmnu]*s overshoot=0 place=0\n"));
 }
 
 }  // namespace

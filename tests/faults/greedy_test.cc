@@ -32,7 +32,7 @@ class GreedyTest : public testing::Test {
   }
   void TearDown() override {
     EXPECT_TRUE(server_->process().IsRunning());
-    EXPECT_TRUE(Await([&] { return Asleep() == 0; }));
+    EXPECT_TRUE(Await([&] { return Asleep() == 0; })) << Sleepers();
   }
 
   Waitqd& server() { return *server_; }
@@ -44,6 +44,10 @@ class GreedyTest : public testing::Test {
         Call<v1::ListTasksRequest>(client(), "page_size: 10000")
             .response.tasks_size());
   }
+  std::string Sleepers() {
+    const auto all = Call<v1::ListTasksRequest>(client(), "page_size: 100");
+    return all.response.DebugString();
+  }
   uint64_t Objects() {
     return static_cast<uint64_t>(
         Call<v1::ListObjectsRequest>(client(), "page_size: 10000")
@@ -52,7 +56,7 @@ class GreedyTest : public testing::Test {
 
   // Their processes are gone; what they have left is removed.
   void Clear() {
-    EXPECT_TRUE(Await([&] { return Asleep() == 0; }));
+    EXPECT_TRUE(Await([&] { return Asleep() == 0; })) << Sleepers();
     const auto all = Call<v1::ListObjectsRequest>(
         client(), "prefix: 'greedy/' page_size: 10000");
     for (const v1::ObjectStat& object : all.response.objects()) {
