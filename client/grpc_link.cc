@@ -66,7 +66,8 @@ class GrpcLink::Connection : public std::enable_shared_from_this<Connection> {
     rpc_->StartCall(started_tag_.Give(shared_from_this()));
   }
   void Cancel() { context_.TryCancel(); }
-  // Until then gRPC has no message of it.
+  // Until then gRPC has no message of it. (The race of who asks and cancels it
+  // then with a start at that moment costs a grace: such a message may arrive.)
   bool IsStarted() {
     absl::MutexLock lock(&mu_);
     return started_;

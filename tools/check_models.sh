@@ -1,8 +1,8 @@
 #!/bin/bash
 # Checks the models in docs/models with spin: each scene must hold in every
 # interleaving, and each mutation, which takes one rule out, must be found, by
-# the property that it breaks. Scenes and mutations side by side: a minute and a
-# half on two cores, under 3 GB. Exit 1 if anything is otherwise.
+# the property that it breaks. Scenes and mutations side by side, two minutes on
+# two busy cores. Exit 1 if anything is otherwise.
 #
 # tools/check_models.sh            all
 # tools/check_models.sh PATTERN    only lines that match PATTERN (grep -E); no

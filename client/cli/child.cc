@@ -14,6 +14,7 @@
 #include <array>
 #include <atomic>
 #include <cerrno>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <ctime>
@@ -45,13 +46,6 @@ void GiveTerminalTo(pid_t group) {
   pthread_sigmask(SIG_SETMASK, &old, nullptr);
 }
 
-// Of a clock that is never set: KILL is not to come later than the lock's end.
-absl::Time MonotonicNow() {
-  timespec now;
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  return absl::TimeFromTimespec(now);
-}
-
 // The group that signals are handed on to; 0: there is none yet, and the last
 // one is kept.
 std::atomic<pid_t> handed_to{0};
@@ -63,8 +57,8 @@ void HandOn(int signal) {
   if (group == 0) {
     kept_signal = signal;
   } else if (signal == SIGTSTP) {
-    // The terminal was ours, and so was the Ctrl-Z: a command that ran on would
-    // be held a lock for that nobody renews.
+    // The terminal was ours, and so was the Ctrl-Z. Nobody would renew the lock
+    // of a command that ran on.
     kill(-group, SIGSTOP);
     kill(getpid(), SIGSTOP);
     kill(-group, SIGCONT);  // continued
@@ -116,18 +110,24 @@ namespace {
 
 // The guard's whole life, in the child of a process with threads: nothing but
 // what a signal handler might do.
-[[noreturn]] void Guard(int fd, pid_t group, timespec patience) {
+[[noreturn]] void Guard(int fd, timespec patience) {
   // Nothing else of the parent's: above all no connection, which would look
   // alive; and no signals.
   handed_to = 0;
   dup2(fd, STDIN_FILENO);
   syscall(SYS_close_range, 1, ~0u, 0);
   setpgid(0, 0);  // Ctrl-C is for others
+  const auto hear = [](void* what, size_t bytes) {
+    ssize_t n;
+    do {
+      n = read(STDIN_FILENO, what, bytes);
+    } while (n < 0 && errno == EINTR);
+    return n;
+  };
+  pid_t group = 0;
+  if (hear(&group, sizeof(group)) != sizeof(group)) _exit(0);
   char said = 0;
-  ssize_t n;
-  do {
-    n = read(STDIN_FILENO, &said, 1);
-  } while (n < 0 && errno == EINTR);
+  const ssize_t n = hear(&said, 1);
   if (n == 1 && said == kDone) _exit(0);
   kill(-group, SIGTERM);
   kill(-group, SIGCONT);  // who is stopped would not hear it
@@ -199,7 +199,10 @@ Child::~Child() {
 absl::Status Child::Start(const std::vector<std::string>& words) {
   wake_fd_ = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
   if (wake_fd_ < 0) return absl::ErrnoToStatus(errno, "eventfd");
-  // Before it can be seen to run, so that nobody's signal ends us.
+  // Both before it can be seen to run: who is killed then had no guard yet, and
+  // the command ran on; and nobody's signal is to end us.
+  const absl::Status status = StartGuard();
+  if (!status.ok()) return status;
   signals_ = std::make_unique<SignalsToGroup>();
   const absl::StatusOr<pid_t> pid = Spawn(words, /*own_group=*/true);
   if (!pid.ok()) {
@@ -207,13 +210,10 @@ absl::Status Child::Start(const std::vector<std::string>& words) {
     return pid.status();
   }
   pid_ = *pid;
+  // Cannot fail: the pipe is empty, and somebody reads it.
+  [[maybe_unused]] const ssize_t n = write(guard_fd_, &pid_, sizeof(pid_));
   signals_->To(pid_);
-  absl::Status status = StartGuard();
-  if (!status.ok()) {
-    kill(-pid_, SIGKILL);
-    (void)Reap(pid_);
-  }
-  return status;
+  return absl::OkStatus();
 }
 
 absl::Status Child::StartGuard() {
@@ -223,7 +223,7 @@ absl::Status Child::StartGuard() {
   guard_ = fork();
   if (guard_ == 0) {
     close(ends[1]);
-    Guard(ends[0], pid_, patience);
+    Guard(ends[0], patience);
   }
   const int error = errno;
   close(ends[0]);
@@ -234,7 +234,7 @@ absl::Status Child::StartGuard() {
 void Child::End() {
   absl::MutexLock lock(&mu_);
   if (over_ || kill_at_.has_value()) return;
-  kill_at_ = MonotonicNow() + patience_;
+  kill_at_ = Clock::now() + absl::ToChronoNanoseconds(patience_);
   kill(-pid_, SIGTERM);
   kill(-pid_, SIGCONT);
   const uint64_t one = 1;
@@ -305,9 +305,12 @@ bool Child::IsToBeKilled() const { return MillisecondsToKill() == 0; }
 int Child::MillisecondsToKill() const {
   absl::MutexLock lock(&mu_);
   if (!kill_at_.has_value()) return -1;
-  const absl::Duration left = *kill_at_ - MonotonicNow();
-  if (left <= absl::ZeroDuration()) return 0;
-  return static_cast<int>(absl::ToInt64Milliseconds(left)) + 1;
+  const auto left = *kill_at_ - Clock::now();
+  if (left <= Clock::duration::zero()) return 0;
+  return static_cast<int>(
+             std::chrono::duration_cast<std::chrono::milliseconds>(left)
+                 .count()) +
+         1;
 }
 
 }  // namespace waitq::cli

@@ -5,6 +5,7 @@
 
 #include <sys/types.h>
 
+#include <chrono>
 #include <memory>
 #include <optional>
 #include <stop_token>
@@ -84,8 +85,9 @@ class Child {
 
   mutable absl::Mutex mu_;
   bool over_ ABSL_GUARDED_BY(mu_) = false;
-  // By a clock that is never set.
-  std::optional<absl::Time> kill_at_ ABSL_GUARDED_BY(mu_);
+  // Were it set, KILL might come later than the end of the lock.
+  using Clock = std::chrono::steady_clock;
+  std::optional<Clock::time_point> kill_at_ ABSL_GUARDED_BY(mu_);
 };
 
 }  // namespace waitq::cli

@@ -51,7 +51,24 @@ TEST_F(KitFailuresTest, WhoseArrivalIsLostDoesNotWaitOnAtTheBarrier) {
     server.Close(StreamError(absl::StatusCode::kFailedPrecondition, "ESTALE"));
     party.join();
     EXPECT_EQ(ErrorReason(result.status()), "ESTALE") << result.status();
+    EXPECT_TRUE(OutcomeUnknown(result.status())) << "he counts still";
   }
+}
+
+// Guards the outcome in Barrier::Arrive(): a grant that is lost before it is
+// looked at is no reason to arrive once more.
+TEST_F(KitFailuresTest, WhoseArrivalIsLostAtOnceDoesNotArriveTwice) {
+  absl::StatusOr<BarrierResult> result;
+  std::thread party([&] { result = Barrier(&client(), "b", 2).Arrive(); });
+  server_.AwaitOperation(1);
+  server_.Answer(1, ResultFromText("get { value: 0 }"));
+  server_.AwaitOperation(2);
+  server_.Answer(2, ResultFromText("wait { outcome: OUTCOME_DONE "
+                                   "value_after: 1 generation: 7 }"));
+  LoseSession();
+  party.join();
+  EXPECT_EQ(ErrorReason(result.status()), "ESTALE") << result.status();
+  EXPECT_TRUE(OutcomeUnknown(result.status()));
 }
 
 // Guards `is_undone` in PlanWait(): it may have counted, and count twice.

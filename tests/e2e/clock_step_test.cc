@@ -64,6 +64,21 @@ TEST_P(ClockStepTest, TheServersWallClockIsReallySet) {
   ForgetServer();
 }
 
+// `waitq run`'s own clock: between TERM and KILL.
+TEST_P(ClockStepTest, WhoWillNotEndIsKilledBeforeAnotherHasTheLock) {
+  Process& run = StartWaitq(
+      {"--grace", "4s", "run", "--lock", "l", "--", "sh", "-c",
+       "trap 'echo term' TERM; echo up; while :; do sleep 0.01; done"},
+      {.environment = {
+           {"LD_PRELOAD", BuiltProgram("tests/e2e/clock_shim.so")}}});
+  ASSERT_TRUE(run.AwaitLine("up"));
+  server().process().Signal(SIGSTOP);
+  ASSERT_TRUE(run.AwaitLine("term"));
+  Step();
+  EXPECT_EQ(run.WaitFor(), 125);
+  server().process().Signal(SIGCONT);
+}
+
 TEST_P(ClockStepTest, TimeoutsAndDeadlinesAreWhatTheyWere) {
   Client client(channel());
   const auto start = std::chrono::steady_clock::now();

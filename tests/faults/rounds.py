@@ -142,14 +142,15 @@ class Barrier(Rounds):
         if self.on_death == "break":
             await_that(lambda: self.word() == BROKEN, "a broken barrier")
             return
-        time.sleep(GRACE_S * 1.5)
+        # All were asleep before.
         await_that(lambda: self.asleep() == len(self.parties),
                    "the end of the dead's sleep")
-        counts = self.word() % PARTIES
-        promised = {"withdraw": len(self.parties), "count": PARTIES - 1}
-        if counts != promised[self.on_death]:
-            self.wrong.append(f"{len(self.parties)} of {PARTIES - 1} live on, "
-                              f"and {counts} count")
+        if self.on_death == "withdraw":
+            await_that(lambda: self.word() % PARTIES == len(self.parties),
+                       "the dead's withdrawal")
+        elif self.word() % PARTIES != PARTIES - 1:
+            self.wrong.append(f"{PARTIES - 1} have come, and "
+                              f"{self.word() % PARTIES} count")
 
     def asleep(self):
         return self.waitq("ps", self.name).stdout.count(self.name)

@@ -32,6 +32,12 @@ class PollStreamTest : public EverywhereTest {
     return absl::StrCat(ready.in() ? "i" : "", ready.out() ? "o" : "",
                         ready.hup() ? "h" : "", ready.err() ? "e" : "");
   }
+  // To watch `n` names that are none.
+  static v1::PollStreamRequest BadNames(int first, int n) {
+    v1::PollStreamRequest request;
+    for (int i = 0; i < n; ++i) request.add_watch()->set_id(first + i);
+    return request;
+  }
 };
 WAITQ_TEST_EVERYWHERE(PollStreamTest);
 
@@ -217,19 +223,16 @@ TEST_P(PollStreamTest, TheLastThatIsToldIsWhatIsThere) {
 }
 
 TEST_P(PollStreamTest, ARequestHasALimit) {
-  v1::PollStreamRequest request;
-  for (int i = 0; i < 16384; ++i) request.add_watch()->set_id(i);
   {
     PollStream stream(client());
-    ASSERT_TRUE(stream.Send(request));
+    ASSERT_TRUE(stream.Send(BadNames(0, 16384)));
     EXPECT_EQ(Shown(stream.NextOf(16383)), "EINVAL");
   }
-  request.add_watch()->set_id(16384);
   PollStream many(client());
-  ASSERT_TRUE(many.Send(request));
+  ASSERT_TRUE(many.Send(BadNames(0, 16385)));
   EXPECT_THAT(many.Finish().error_message(), HasSubstr("16384 names"));
 
-  request.clear_watch();
+  v1::PollStreamRequest request;
   request.add_watch()->set_name(std::string(1 << 20, 'a'));
   PollStream large(client());
   ASSERT_TRUE(large.Send(request));
@@ -246,11 +249,7 @@ TEST_P(PollStreamTest, WhoDoesNotReadIsNotReadFrom) {
   std::atomic<bool> sent = false;
   std::thread sender([&] {
     for (int i = 0; i < kRequests; ++i) {
-      v1::PollStreamRequest request;
-      for (int j = 0; j < kWatches; ++j) {
-        request.add_watch()->set_id(i * kWatches + j);
-      }
-      EXPECT_TRUE(stream.Send(request));
+      EXPECT_TRUE(stream.Send(BadNames(i * kWatches, kWatches)));
     }
     sent = true;
   });
@@ -276,14 +275,11 @@ TEST_P(PollStreamTest, ALongNameThatIsNoneIsNotKept) {
   constexpr int kShort = 12'000, kLong = 600;
   const auto resident_kib = [] { return FiguresOf(getpid()).resident_kib; };
   PollStream stream(client());
-  v1::PollStreamRequest request;
   // More than the connection takes of answers that nobody reads.
-  for (int i = 0; i < kShort; ++i) request.add_watch()->set_id(i);
-  ASSERT_TRUE(stream.Send(request));
+  ASSERT_TRUE(stream.Send(BadNames(0, kShort)));
   const auto before = resident_kib();
   for (int i = 0; i < kLong; ++i) {
-    request.clear_watch();
-    request.add_watch()->set_id(kShort + i);
+    v1::PollStreamRequest request = BadNames(kShort + i, 1);
     request.mutable_watch(0)->set_name(std::string(1'000'000, 'a'));
     ASSERT_TRUE(stream.Send(request));
   }
@@ -297,10 +293,8 @@ TEST_P(PollStreamTest, ALongNameThatIsNoneIsNotKept) {
 
 TEST_P(PollStreamTest, WhatWaitsToBeToldIsASleeper) {
   options().limits.sleepers_per_caller = 1000;
-  v1::PollStreamRequest request;
-  for (int i = 0; i < 1001; ++i) request.add_watch()->set_id(i);
   PollStream stream(client());
-  ASSERT_TRUE(stream.Send(request));
+  ASSERT_TRUE(stream.Send(BadNames(0, 1001)));
   const grpc::Status status = stream.Finish();
   EXPECT_EQ(status.error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
   EXPECT_THAT(status.error_message(), HasSubstr("sleepers-per-caller"));

@@ -81,6 +81,8 @@ class GrpcLink:
             self.stop()
 
     def may_have_arrived(self, connection: int) -> bool:
+        # (Who asks and stops then, while gRPC takes the first message, loses
+        # the race with that: what is in it ends with the grace.)
         return (self._connection is None
                 or self._connection.number != connection
                 or self._connection.sent)

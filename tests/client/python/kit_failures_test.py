@@ -66,7 +66,22 @@ class KitFailures(unittest.TestCase):
             self.begin()
             party = self.arrive(on_death, value=2)
             self.server.lose_session()
-            self.assertEqual(error_of(party.result).reason, "ESTALE")
+            error = error_of(party.result)
+            self.assertEqual((error.reason, error.outcome_unknown),
+                             ("ESTALE", True))
+
+    # Guards the outcome in arrive(): a grant that is lost before it is looked
+    # at is no reason to arrive once more.
+    def test_whose_arrival_is_lost_at_once_does_not_arrive_twice(self):
+        party = self.pool.submit(self.client.barrier("b", 2).arrive)
+        self.server.await_operation(1)
+        self.server.answer(1, "get { value: 0 }")
+        self.server.await_operation(2)
+        self.server.answer(2, ARRIVED % (0, 1))
+        self.server.lose_session()
+        error = error_of(party.result)
+        self.assertEqual((error.reason, error.outcome_unknown),
+                         ("ESTALE", True))
 
     # Guards `undo == Undo()` in acquire(): it may have counted, and count
     # twice.
